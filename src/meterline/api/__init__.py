@@ -1,0 +1,66 @@
+"""
+What a plugin may import: the contracts of receivers and exporters, records, receipts, errors.
+"""
+
+from meterline.api.config import BatchOptions, ExporterConfig, PluginConfig, ReceiverConfig, RetryOptions, Secret
+from meterline.api.exporter import Batch, DeliveryContract, Exporter, ExporterContext
+from meterline.api.plugin import PluginSpec, Sample
+from meterline.api.receipt import Outcome, Receipt, Verdict
+from meterline.api.receiver import ANONYMOUS, Answer, Format, Intake, Principal, Receiver, ReceiverContext, Status, Ticket
+from meterline.clock import Clock, SystemClock
+from meterline.errors import (
+    ConfigurationError,
+    MeterlineError,
+    NotConnectedError,
+    OverloadedError,
+    PausedError,
+    RetryableError,
+    TooLargeError,
+    UndecodableError,
+)
+from meterline.globs import any_glob, compile_glob, is_glob
+from meterline.quantity import Quantity
+from meterline.records import Source, UsageRecord
+
+__all__ = [
+    "ANONYMOUS",
+    "Answer",
+    "Batch",
+    "BatchOptions",
+    "Clock",
+    "ConfigurationError",
+    "DeliveryContract",
+    "Exporter",
+    "ExporterConfig",
+    "ExporterContext",
+    "Format",
+    "Intake",
+    "MeterlineError",
+    "NotConnectedError",
+    "Outcome",
+    "OverloadedError",
+    "PausedError",
+    "PluginConfig",
+    "PluginSpec",
+    "Principal",
+    "Quantity",
+    "Receipt",
+    "Receiver",
+    "ReceiverConfig",
+    "ReceiverContext",
+    "RetryOptions",
+    "RetryableError",
+    "Sample",
+    "Secret",
+    "Source",
+    "Status",
+    "SystemClock",
+    "Ticket",
+    "TooLargeError",
+    "UndecodableError",
+    "UsageRecord",
+    "Verdict",
+    "any_glob",
+    "compile_glob",
+    "is_glob",
+]

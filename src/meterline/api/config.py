@@ -1,0 +1,91 @@
+"""
+Bases of plugin configuration: frozen pydantic models that refuse unknown keys.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr
+from pydantic import ValidationInfo as _Info
+
+Secret = SecretStr
+"""Text that prints as ``**********`` everywhere; ``get_secret_value()`` reads it."""
+
+
+def _against_base(path: Path, info: _Info) -> Path:
+    base = (info.context or {}).get("base_dir")
+    return path if base is None else Path(base) / path
+
+
+RelativePath = Annotated[Path, AfterValidator(_against_base)]
+"""A path that is relative to the config file (semantics.md 9)."""
+
+
+class PluginConfig(BaseModel):
+    """
+    User YAML of one plugin. Unknown keys are errors; nothing is coerced between types in silence.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+
+
+class ReceiverConfig(PluginConfig):
+    """
+    Keys that every receiver has.
+    """
+
+    type: str = Field(description="The receiver plugin; by default the name this receiver was given.")
+
+
+class BatchOptions(PluginConfig):
+    """
+    How records are put together for one send. A batch is fixed before its first send.
+    """
+
+    max_records: PositiveInt = Field(default=1000, description="At most so many records in a batch.")
+    max_bytes: PositiveInt = Field(default=1_048_576, description="About so many bytes of encoded records in a batch.")
+    max_wait_secs: NonNegativeFloat = Field(default=1.0, description="How long a batch may wait to fill.")
+
+
+class RetryOptions(PluginConfig):
+    """
+    The durable retry schedule: exponential from the first delay to the longest, without an end.
+    """
+
+    initial_secs: PositiveFloat = Field(default=1.0, description="The first delay.")
+    max_secs: PositiveFloat = Field(default=300.0, description="The longest delay.")
+
+
+class Only(PluginConfig):
+    """
+    Which records this exporter is given: all that match every key given; each value is a text or glob, or a list.
+    """
+
+    rule: str | tuple[str, ...] | None = Field(default=None, description="Rule names.")
+    customer: str | tuple[str, ...] | None = Field(default=None, description="Customer ids.")
+    dimension: str | tuple[str, ...] | None = Field(default=None, description="Dimension ids.")
+
+
+class ExporterConfig(PluginConfig):
+    """
+    Keys that every exporter has; the engine acts on them, not the plugin.
+    """
+
+    type: str = Field(description="The exporter plugin; by default the name this exporter was given.")
+    only: Only | None = Field(default=None, description="Which records it is given; absent: all.")
+    start: str | None = Field(
+        default=None,
+        description="Where a new exporter begins in a ledger that has records: now, beginning, or an RFC 3339 time.",
+    )
+    on_unknown: Literal["resend", "hold"] | None = Field(
+        default=None, description="What becomes of records whose send had no answer; by default what the backend allows."
+    )
+    batch: BatchOptions = Field(default_factory=BatchOptions)
+    retry: RetryOptions = Field(default_factory=RetryOptions)
+
+
+def redacted(model: BaseModel) -> dict[str, Any]:
+    """
+    Return the configuration as plain data in which every secret reads ``**********``.
+    """
+    return model.model_dump(mode="json")

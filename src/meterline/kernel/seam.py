@@ -1,0 +1,586 @@
+"""
+The seam between the gateway and a kernel: bytes -> points -> frame. A second kernel can stand behind it unchanged.
+
+Nothing outside ``kernel/`` knows how a batch, a frame, a chunk or an idle row is laid out; they cross the seam as bytes or
+opaque objects. Quantities inside are ``Amount``: int multiples of 10^-18. Times are int nanoseconds UTC. Design and measured
+costs: the kernel seam reference; meanings: semantics.md 1-5.
+
+Threads. ``Kernel.decode``, ``Meter.resolve``, ``learn`` and ``decide`` run on any thread; everything else of a ``Meter`` runs
+on the one kernel thread. ``apply`` never calls back, does no I/O, and cannot fail.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+from meterline.api.receiver import Format, Principal
+from meterline.kernel.reasons import Reason
+from meterline.quantity import Amount
+from meterline.records import UsageRecord
+
+Value: TypeAlias = Any
+"""An attribute value as plain Python: str, bool, int, float, Decimal (JSON numbers), bytes, None, list, dict - or ABSENT."""
+
+
+class _Absent:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+ABSENT: Final = _Absent()
+"""There is no such attribute or field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """
+    Stands where a value could not be read (bad UTF-8, nested too deep, broken bytes).
+    """
+
+    reason: Reason
+
+
+Path: TypeAlias = tuple[str, ...]
+"""
+Where a value stands in a point: ``("attributes", key, *nested)``, ``("body", *nested)``, ``("body_json", *nested)`` (a text body
+parsed as JSON), ``("severity",)`` (severity_text, or else the number's name), ``("severity_number",)``, ``("event_name",)``.
+"""
+
+
+class PointType(Enum):
+    """
+    What a context's points are.
+    """
+
+    GAUGE = "gauge"
+    SUM = "sum"
+    HISTOGRAM = "histogram"
+    EXPONENTIAL_HISTOGRAM = "exponential_histogram"
+    SUMMARY = "summary"
+    LOG = "log"
+
+
+class Temporality(Enum):
+    """
+    Aggregation temporality; UNSPECIFIED for what has none.
+    """
+
+    UNSPECIFIED = 0
+    DELTA = 1
+    CUMULATIVE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """
+    All that is constant for a metric (or for the logs of one scope): what rules are asked about first.
+
+    A value that cannot be read is a ``Bad``; reading it in a rule makes the rule set answer with ``reject``.
+    """
+
+    type: PointType
+    name: str  # "" for logs
+    unit: str
+    temporality: Temporality
+    monotonic: bool
+    resource: Mapping[str, Value]
+    scope_name: str
+    scope_version: str
+    scope: Mapping[str, Value]
+
+
+class Fields(Enum):
+    """
+    The two answers to a context that are not a list of paths.
+    """
+
+    SKIP = "skip"  # no rule can match: every point is unmatched; nothing is interned
+    ALL = "all"  # rules read the whole point: ``Shape.values`` is one mapping {"attributes": {...}, "body": ...}
+
+
+@dataclass(frozen=True, slots=True)
+class ContextVerdict:
+    """
+    Which values of a point the rules read to decide; constant for the context under this generation.
+
+    ``overflow``: the verdict for points with ``otel.metric.overflow`` = true, matched by metric, resource and scope alone:
+    the number of rules that match so (0: unmatched).
+    """
+
+    gen: int
+    fields: tuple[Path, ...] | Fields
+    overflow: int = 0
+    reject: Reason | None = None
+
+
+class Track(Enum):
+    """
+    What is read of a stream.
+    """
+
+    NUMBER = 0
+    COUNT = 1
+    SUM = 2
+    EVENT = 3  # one log record
+
+
+class LogIdentity(Enum):
+    """
+    The two identities of log records that are not a selector.
+    """
+
+    CONTENT = "content"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """
+    What a rule makes of a stream, or of the log records of one shape: one claim on each point.
+
+    ``customer``/``dimension`` None: missing. ``failure``: what stage 4 answers for this claim (missing_customer,
+    missing_dimension, unit_mismatch, rule_error), as a ``claim`` entry; ``ignore``: stage 4 answers no_usage instead.
+    ``raw``: the point is quarantined raw for this claim before any step (needs_conversion, missing_identity).
+    ``factor``: the rule's scale x 10^12. ``since``: first activation instant of the rule; ``active_from``: it was written.
+    ``gated``: its ``when`` reads value or time and is answered per point through ``Meter.decide``.
+    ``rivals``: bit mask of the charges of this verdict that come to the same customer and dimension while not all say multi.
+    Logs: the quantity is at ``value``, or ``literal`` when ``value`` is None.
+    """
+
+    rule: str
+    customer: str | None
+    dimension: str | None
+    metadata: tuple[tuple[str, str], ...] = ()
+    track: Track = Track.NUMBER
+    factor: int = 10**12
+    since: int = 0
+    active_from: bool = False
+    continuous_from_gen: int = 0
+    gated: bool = False
+    allow_negative: bool = False
+    rivals: int = 0
+    failure: Reason | None = None
+    ignore: bool = False
+    raw: Reason | None = None
+    value: Path | None = None
+    literal: Amount = 10**18
+    identity: Path | LogIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    What the rules say of a shape: no charges = unmatched. ``reject``: a value that a rule had to read is bad.
+    """
+
+    gen: int
+    charges: tuple[Charge, ...]
+    reject: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """
+    A distinct projection: the context and the values of its fields, in the order of ``ContextVerdict.fields``.
+    """
+
+    context: Context
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PointView:
+    """
+    One point whose gated charges must be asked: reading and time are what its ``when`` may see.
+
+    ``value`` is the reading (int or float; histograms: the sum or None), ``count`` for histograms and summaries.
+    """
+
+    shape: Shape
+    charges: tuple[Charge, ...]
+    attributes: Mapping[str, Value]
+    body: Value
+    value: int | float | None
+    count: int | None
+    time: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """
+    What a batch needs before it can be applied. ``cold``: 16-byte keys of streams that may be in the idle table.
+    """
+
+    gen: int
+    contexts: Sequence[tuple[int, Context]] = ()
+    shapes: Sequence[tuple[int, Shape]] = ()
+    points: Sequence[tuple[int, PointView]] = ()
+    cold: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """
+    What became of the points of one batch; the five counts add up to ``points``. ``message`` names the reasons.
+    """
+
+    points: int = 0
+    recorded: int = 0
+    quarantined: int = 0
+    duplicate: int = 0
+    no_usage: int = 0
+    unmatched: int = 0
+    reasons: Mapping[Reason, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineEntry:
+    """
+    One quarantined point or claim of a frame, for the ledger's index. ``key``: of an open raw entry, else b"".
+
+    ``quantity`` is in dispute or claimed (None for raw). ``size``: bytes it holds in the frame.
+    """
+
+    kind: Literal["raw", "claim", "disputed"]
+    reason: Reason
+    rule: str
+    stream: bytes
+    receiver: str
+    principal: str
+    received_at: int
+    time: int
+    quantity: Amount | None
+    record_id: str
+    key: bytes
+    size: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """
+    A row of the audit table: something a person may want to know, with its numbers as JSON-able data.
+    """
+
+    kind: str
+    rule: str
+    stream: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """
+    One atomic unit of the ledger. ``body`` is self-contained except for the meters it names, which ``definitions`` of this or
+    an earlier frame declare: ids ``first_meter`` .. ``first_meter + meters - 1``, ranges without holes or overlaps.
+
+    ``records``: how many records ``Kernel.records`` makes of it. ``balance``: increments, by the names in ``BALANCE``.
+    ``closed``: keys of raw entries that this frame ends (none yet beyond retries).
+    """
+
+    seq: int
+    gen: int
+    body: bytes
+    definitions: bytes
+    first_meter: int
+    meters: int
+    points: int
+    records: int
+    balance: Mapping[str, int]
+    quarantine: Sequence[QuarantineEntry] = ()
+    events: Sequence[Event] = ()
+
+
+BALANCE: Final = (
+    "received",
+    "recorded",
+    "quarantined",
+    "duplicate",
+    "no_usage",
+    "unmatched",
+    "claims",
+    "claim_records",
+    "claim_quarantined",
+    "claim_duplicate",
+    "claim_no_usage",
+)
+"""Points: the first is the sum of the next five. Claims: ``claims`` is the sum of the four after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TotalRow:
+    """
+    An increment of the totals since the last ``Meter.totals``: exact, already scaled; ``hour``: start of the hour in ns.
+    """
+
+    customer: str
+    dimension: str
+    hour: int
+    value: int  # multiples of 10^-30
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """
+    A part of the state as of frame ``seq``; a later chunk with the same id replaces it.
+    """
+
+    id: int
+    seq: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPart:
+    """
+    One step of a snapshot: chunks to store, ids whose stored body is still right as of ``seq``, ids to delete.
+    """
+
+    seq: int
+    chunks: Sequence[Chunk]
+    unchanged: Sequence[int]
+    dropped: Sequence[int]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFrame:
+    """
+    A frame as the ledger gives it back. ``definitions`` b"" when it declared none.
+    """
+
+    seq: int
+    gen: int
+    body: bytes
+    definitions: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """
+    What a restore found: streams resident, frames replayed, and holes in the chain of last times (frame numbers).
+    """
+
+    streams: int
+    frames: int
+    last_seq: int
+    holes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MeterOptions:
+    """
+    The knobs of semantics.md sections 2 and 3. ``max_attribute_depth`` is 64.
+    """
+
+    max_dedupe_ids: int = 5_000_000
+    dedupe_horizon_ns: int = 2_678_400 * 10**9
+    digest_horizon_ns: int = 3600 * 10**9
+    max_digests: int = 1_000_000
+    idle_ns: int = 86_400 * 10**9
+    max_resident_streams: int = 2_000_000
+    start_skew_ns: int = 0
+    max_future_ns: int = 3600 * 10**9
+    max_past_ns: int = 400 * 86_400 * 10**9
+    max_cached_shapes: int = 200_000
+
+
+class Plan(Protocol):
+    """
+    One generation of the rules as a kernel sees it: no callables, memoised contexts.
+    """
+
+    @property
+    def gen(self) -> int:
+        """
+        Return the generation: 1, 2, ... over the life of a ledger; the same rule set keeps its number.
+        """
+
+
+class Batch(Protocol):
+    """
+    A decoded body; opaque, holds the body.
+    """
+
+    @property
+    def points(self) -> int:
+        """
+        Return how many points it has.
+        """
+
+
+class Names(Protocol):
+    """
+    Finds the definitions of meters that earlier frames declared.
+    """
+
+    def definitions(self, meter: int) -> bytes:
+        """
+        Return the ``Frame.definitions`` that declares this meter id. Raises KeyError when there is none.
+        """
+
+
+class RecordBatch(Protocol):
+    """
+    The records of one frame, in an order that is fixed for ever. Ordinals are 0 .. len - 1.
+    """
+
+    def __len__(self) -> int: ...
+
+    def select(self, keep: Callable[[str, str, str], bool]) -> Sequence[int]:
+        """
+        Return the ordinals of the records whose (rule, customer, dimension) is kept; asked once per charge.
+        """
+
+    def record(self, ordinal: int) -> UsageRecord:
+        """
+        Build one record.
+        """
+
+    def encode(self, fmt: Literal["ndjson", "csv"], ordinals: Sequence[int]) -> bytes:
+        """
+        Return these records as lines that end in a newline: JSON as issue 1 names its keys, or RFC 4180 CSV, same columns.
+        """
+
+    def totals(self) -> Iterable[TotalRow]:
+        """
+        Return what this frame adds to the totals.
+        """
+
+
+class Kernel(Protocol):
+    """
+    The pure functions; no state but caches.
+    """
+
+    @property
+    def implementation(self) -> str:
+        """
+        Return ``python`` or ``native``.
+        """
+
+    def plan(self, gen: int, rules_hash: str) -> Plan:
+        """
+        Make the empty memo of one rule-set generation.
+        """
+
+    def decode(self, body: bytes, fmt: Format, plan: Plan) -> Batch:
+        """
+        Walk a body into columns and spans. Pure, any thread, linear in the body. Raises UndecodableError.
+        """
+
+    def meter(self, options: MeterOptions) -> "Meter":
+        """
+        Make an empty meter: the state of all streams.
+        """
+
+    def records(self, body: bytes, names: Names) -> RecordBatch:
+        """
+        Expand a frame into its records.
+        """
+
+
+class Meter(Protocol):
+    """
+    The state of all streams, in memory; equals what the ledger holds after ``committed`` or ``rollback``.
+    """
+
+    def source(self, receiver: str, principal: Principal) -> int:
+        """
+        Return the index of (receiver, principal); any thread. The right to write for a customer is checked in ``apply``.
+        """
+
+    def resolve(self, batch: Batch) -> Unknown | None:
+        """
+        Bind the batch to known contexts, shapes and streams; None: it can be applied. Any thread.
+        """
+
+    def learn(self, gen: int, got: Sequence[tuple[int, ContextVerdict | Verdict]]) -> None:
+        """
+        Take the answers to ``Unknown.contexts`` and ``.shapes``. Idempotent; any thread.
+        """
+
+    def decide(self, batch: Batch, masks: Sequence[tuple[int, int, int]]) -> None:
+        """
+        Take the answers to ``Unknown.points``: (id, mask of gated charges that hold, mask of those that erred).
+        """
+
+    def load(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> None:
+        """
+        Bring idle streams back: ``keys`` were looked up in the idle table, ``rows`` were found and leave it with the open
+        frame (``unidled``); the other keys are new. Kernel thread, before ``apply``; undone by ``rollback``.
+        """
+
+    def unidled(self) -> Sequence[bytes]:
+        """
+        Return the keys loaded since the last ``seal``: the ledger deletes them from the idle table with that frame.
+        """
+
+    def evict(self, now: int, limit: int) -> Sequence[tuple[bytes, bytes]]:
+        """
+        Take idle streams out of memory, at most ``limit``: (16-byte key, row) pairs for the idle table, stored with the frame
+        sealed next. Kernel thread, before ``seal``; undone by ``rollback``.
+        """
+
+    def apply(self, batch: Batch, received_at: int, source: int) -> Applied | None:
+        """
+        Step all points. None: a stale generation or a stream that is not resident; nothing was done, resolve again.
+        """
+
+    def quarantine_body(self, body: bytes, fmt: Format, received_at: int, source: int, detail: str) -> Applied:
+        """
+        Quarantine a whole body as ``internal_error`` (semantics.md 6: the third unexpected exception on the same body).
+        """
+
+    def seal(self) -> Frame | None:
+        """
+        Close the open frame; None when nothing happened since the last. Later applies build on it while it syncs.
+        """
+
+    def committed(self, seq: int) -> None:
+        """
+        Drop the undo of all frames up to this one.
+        """
+
+    def rollback(self, seq: int) -> None:
+        """
+        Undo the open frame and every sealed one >= ``seq``; the next frame sealed has number ``seq``.
+        """
+
+    def totals(self) -> Sequence[TotalRow]:
+        """
+        Return and clear what was added to the totals since the last call: part of the undo of the frame sealed next.
+        """
+
+    def snapshot(self, max_bytes: int) -> SnapshotPart:
+        """
+        Encode the next dirty chunks, about ``max_bytes`` of them, as of the last *committed* frame. Call it when no frame is
+        open or unsynced.
+        """
+
+    def restore(
+        self, chunks: Iterable[Chunk], frames: Iterable[StoredFrame], open_raw: Iterable[bytes], idle: int, next_meter: int
+    ) -> RestoreReport:
+        """
+        Fill an empty meter: chunks, then frames in order (a row is skipped if its frame is not newer than its chunk), the
+        keys of open raw entries, the number of rows in the idle table, and the first meter id that was never declared.
+        """
+
+    @property
+    def streams(self) -> int:
+        """
+        Return the number of resident streams.
+        """
+
+    def counters(self) -> Mapping[str, int]:
+        """
+        Return sizes for telemetry: resident streams, dedupe ids, digests, cached shapes, open raw keys.
+        """

@@ -1,0 +1,130 @@
+"""
+What crosses the ledger's door: plain data, no SQL.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import apsw
+
+from meterline.kernel.seam import Chunk, Frame, SnapshotPart, StoredFrame, TotalRow
+
+T = TypeVar("T")
+
+MIB = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerOptions:
+    """
+    The ``ledger`` section of the config, in base units.
+    """
+
+    max_bytes: int = 10_240 * MIB
+    retention_ns: int = 7 * 86_400 * 10**9
+    quarantine_max_bytes: int = 256 * MIB
+    reserve_bytes: int = 64 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKey:
+    """
+    A rule as activation sees it: its name, and a hash of its ``match`` and ``when`` alone.
+    """
+
+    name: str
+    match_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """
+    A rule set as the ledger committed it. ``since``: the instant (ns) since which each rule has had its present match and
+    when. ``continuous_from_gen``: a stream that the rule matched in that generation or later, and matches now, has been
+    matched without interruption (semantics.md 3, activation).
+    """
+
+    gen: int
+    since: Mapping[str, int]
+    continuous_from_gen: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """
+    What ``Meter.restore`` is given at start. The iterables read lazily and may be walked once.
+    """
+
+    chunks: Iterable[Chunk]
+    frames: Iterable[StoredFrame]
+    open_raw: Iterable[bytes]
+    idle: int
+    next_meter: int
+    last_seq: int
+
+
+class Transaction(Protocol):
+    """
+    An open write transaction, as a job sees it. A job uses the connection and never commits or rolls back itself.
+    """
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """
+        Return the write connection, inside BEGIN IMMEDIATE.
+        """
+
+    @property
+    def now_ns(self) -> int:
+        """
+        Return the wall time of this transaction.
+        """
+
+
+class Transactor(Protocol):
+    """
+    Runs jobs on the one writer thread, each whole or not at all, many in one commit.
+    """
+
+    def transact(self, job: Callable[[Transaction], T]) -> "Future[T]":
+        """
+        Queue a job. The future holds its result after the fsync, its own exception (it alone is undone), or the failure of
+        the commit (LedgerFullError and the like: nothing of it was stored). After a shutdown: CancelledError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CommitGroup:
+    """
+    All that one commit stores; nothing of it, when it fails. ``totals`` None: not flushed with this commit.
+    """
+
+    frame: Frame | None = None
+    idled: Sequence[tuple[bytes, bytes]] = ()
+    unidled: Sequence[bytes] = ()
+    totals: Sequence[TotalRow] | None = None
+    snapshot: SnapshotPart | None = None
+    jobs: Sequence[Callable[[Transaction], Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """
+    What each job of the group returned or raised, in order.
+    """
+
+    jobs: Sequence[Any | Exception] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRow:
+    """
+    A frame as a reader finds it; ``frame`` None: its CRC failed, ``records`` of it are lost to whoever had not read it.
+    """
+
+    seq: int
+    records: int
+    committed_at: int
+    frame: StoredFrame | None
