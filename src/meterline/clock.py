@@ -30,7 +30,13 @@ class SystemClock:
     """
 
     def now_ns(self) -> int:
+        """
+        Return the machine's wall time.
+        """
         return time.time_ns()
 
     def monotonic(self) -> float:
+        """
+        Return the machine's monotonic time.
+        """
         return time.monotonic()

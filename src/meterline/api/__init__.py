@@ -6,7 +6,17 @@ from meterline.api.config import BatchOptions, ExporterConfig, PluginConfig, Rec
 from meterline.api.exporter import Batch, DeliveryContract, Exporter, ExporterContext
 from meterline.api.plugin import PluginSpec, Sample
 from meterline.api.receipt import Outcome, Receipt, Verdict
-from meterline.api.receiver import ANONYMOUS, Answer, Format, Intake, Principal, Receiver, ReceiverContext, Status, Ticket
+from meterline.api.receiver import (
+    ANONYMOUS,
+    Answer,
+    Format,
+    Intake,
+    Principal,
+    Receiver,
+    ReceiverContext,
+    Status,
+    Ticket,
+)
 from meterline.clock import Clock, SystemClock
 from meterline.errors import (
     ConfigurationError,

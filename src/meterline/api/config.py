@@ -5,7 +5,16 @@ Bases of plugin configuration: frozen pydantic models that refuse unknown keys.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+)
 from pydantic import ValidationInfo as _Info
 
 Secret = SecretStr
@@ -78,7 +87,8 @@ class ExporterConfig(PluginConfig):
         description="Where a new exporter begins in a ledger that has records: now, beginning, or an RFC 3339 time.",
     )
     on_unknown: Literal["resend", "hold"] | None = Field(
-        default=None, description="What becomes of records whose send had no answer; by default what the backend allows."
+        default=None,
+        description="What becomes of records whose send had no answer; by default what the backend allows.",
     )
     batch: BatchOptions = Field(default_factory=BatchOptions)
     retry: RetryOptions = Field(default_factory=RetryOptions)

@@ -30,14 +30,30 @@ class Reason(Enum):
     START_AFTER_TIME = ("start_after_time", "raw", "The start of the window is after its end.")
     TIME_IN_FUTURE = ("time_in_future", "raw", "The time is further ahead than time.max_future_secs.")
     TIME_IN_PAST = ("time_in_past", "raw", "The time is further back than time.max_past_secs.")
-    TEMPORALITY_UNSPECIFIED = ("temporality_unspecified", "raw", "The metric does not say whether it is delta or cumulative.")
+    TEMPORALITY_UNSPECIFIED = (
+        "temporality_unspecified",
+        "raw",
+        "The metric does not say whether it is delta or cumulative.",
+    )
     HISTOGRAM_INCONSISTENT = ("histogram_inconsistent", "raw", "Bucket counts, bounds and count do not fit together.")
     NO_SUM = ("no_sum", "raw", "The rule bills the sum, and the histogram has none.")
     NEEDS_CONVERSION = ("needs_conversion", "raw", "The rule's value does not fit this type of metric.")
-    SDK_CARDINALITY_OVERFLOW = ("sdk_cardinality_overflow", "raw", "The SDK folded attribute sets past its limit into this point.")
+    SDK_CARDINALITY_OVERFLOW = (
+        "sdk_cardinality_overflow",
+        "raw",
+        "The SDK folded attribute sets past its limit into this point.",
+    )
     FORBIDDEN_CUSTOMER = ("forbidden_customer", "raw", "The sender's key may not write for this customer.")
-    MISSING_IDENTITY = ("missing_identity", "raw", "The attribute that the rule uses as a log's identity is absent or empty.")
-    MISSING_IDENTITY_CUSTOMER = ("missing_identity_customer", "raw", "No customer, and it is part of the log's identity.")
+    MISSING_IDENTITY = (
+        "missing_identity",
+        "raw",
+        "The attribute that the rule uses as a log's identity is absent or empty.",
+    )
+    MISSING_IDENTITY_CUSTOMER = (
+        "missing_identity_customer",
+        "raw",
+        "No customer, and it is part of the log's identity.",
+    )
     BEYOND_DEDUPE_HORIZON = ("beyond_dedupe_horizon", "raw", "Too old to tell whether it was counted before.")
     INTERNAL_ERROR = ("internal_error", "raw", "Three attempts at this body met an unexpected error.")
     CONFLICT = ("conflict", "disputed", "The same window or identity was counted before with another value.")
@@ -48,7 +64,11 @@ class Reason(Enum):
     MISSING_DIMENSION = ("missing_dimension", "claim", "The rule's dimension is absent, empty or not text.")
     UNIT_MISMATCH = ("unit_mismatch", "claim", "The metric's unit is not the one that the rule names.")
     RULE_ERROR = ("rule_error", "claim", "The rule's `when` could not be evaluated for this point.")
-    AMBIGUOUS_RULES = ("ambiguous_rules", "claim", "Two rules bill this point to one customer and dimension without multi.")
+    AMBIGUOUS_RULES = (
+        "ambiguous_rules",
+        "claim",
+        "Two rules bill this point to one customer and dimension without multi.",
+    )
     RECORD_OUT_OF_RANGE = ("record_out_of_range", "claim", "The scaled quantity is 10^20 or larger.")
 
 

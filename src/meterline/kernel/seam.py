@@ -48,8 +48,8 @@ class Bad:
 
 Path: TypeAlias = tuple[str, ...]
 """
-Where a value stands in a point: ``("attributes", key, *nested)``, ``("body", *nested)``, ``("body_json", *nested)`` (a text body
-parsed as JSON), ``("severity",)`` (severity_text, or else the number's name), ``("severity_number",)``, ``("event_name",)``.
+Where a value stands in a point: ``("attributes", key, *nested)``, ``("body", *nested)``, ``("body_json", *nested)`` (a text
+body parsed as JSON), ``("severity",)`` (severity_text, or else the number's name), ``("severity_number",)``, ``("event_name",)``.
 """
 
 
@@ -567,7 +567,12 @@ class Meter(Protocol):
         """
 
     def restore(
-        self, chunks: Iterable[Chunk], frames: Iterable[StoredFrame], open_raw: Iterable[bytes], idle: int, next_meter: int
+        self,
+        chunks: Iterable[Chunk],
+        frames: Iterable[StoredFrame],
+        open_raw: Iterable[bytes],
+        idle: int,
+        next_meter: int,
     ) -> RestoreReport:
         """
         Fill an empty meter: chunks, then frames in order (a row is skipped if its frame is not newer than its chunk), the

@@ -19,13 +19,14 @@ MIB = 1_048_576
 @dataclass(frozen=True, slots=True)
 class LedgerOptions:
     """
-    The ``ledger`` section of the config, in base units.
+    The ``ledger`` section of the config, in base units. ``snapshot_points``: at least so many points between two snapshots.
     """
 
     max_bytes: int = 10_240 * MIB
     retention_ns: int = 7 * 86_400 * 10**9
     quarantine_max_bytes: int = 256 * MIB
     reserve_bytes: int = 64 * MIB
+    snapshot_points: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
