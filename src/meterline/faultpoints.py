@@ -1,9 +1,10 @@
 """
-Named places at which a test may kill this process: ``METERLINE_FAULTPOINT=name:n`` sends SIGKILL at the n-th time the place
-is reached. Unset, as in production, ``reached`` is an empty function.
+Named places at which a test may kill this process.
 
-``NAMES`` is the whole list: each stands between two steps of which a crash must not leave one without the other. The kill
-rounds (``meterline.testing.kill``) use them and count that each was reached.
+``METERLINE_FAULTPOINT=name:n`` sends SIGKILL at the n-th time the place is reached. Unset, as in production,
+``reached`` is an empty function. ``NAMES`` is the whole list: each stands between two steps of which a crash must
+not leave one without the other. The kill rounds (``meterline.testing.kill``) use them, and count how often each
+killed.
 """
 
 import os
@@ -34,7 +35,8 @@ def _disarmed(_name: str) -> None:
 
 class _Trigger:
     """
-    Counts down to the one place that was asked for. Threads may race past it: the kill comes at the n-th time or just after.
+    Counts down to the one place that was asked for. Threads may race past it: then the kill comes just after the
+    n-th time.
     """
 
     def __init__(self, spec: str) -> None:
@@ -54,7 +56,9 @@ class _Trigger:
 
 def armed(spec: str) -> Callable[[str], None]:
     """
-    Return the function for this value of the variable; "" gives one that does nothing. Raises ValueError for an unknown name.
+    Return the function for this value of the variable; "" gives one that does nothing.
+
+    :raises ValueError: there is no place of that name.
     """
     return _Trigger(spec) if spec else _disarmed
 
