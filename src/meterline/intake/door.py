@@ -118,6 +118,8 @@ class Intake:
         future: Future[T] = Future()
         if self._running and self._writer.alive:
             self._queue.put(Job(job, future))
+            if not self._writer.alive:
+                self._writer.refuse_rest()
         else:
             future.set_exception(CancelledError("the writer has stopped"))
         return future

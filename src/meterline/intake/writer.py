@@ -6,6 +6,7 @@ becomes one frame in one transaction with one fsync; only then are the answers g
 the fsync when many do. A failed commit takes the meter back to what the ledger holds, and every sender is told to send again.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
@@ -129,7 +130,7 @@ class Writer:
             self._on_fatal(error)
         finally:
             self._learner.stop()
-            self._refuse_rest()
+            self.refuse_rest()
 
     def _turn(self) -> None:
         parcels, jobs = self._drain()
@@ -320,13 +321,17 @@ class Writer:
         for parcel, _ in applied:
             parcel.refuse(why)
 
-    def _refuse_rest(self) -> None:
-        while not self._queue.empty():
-            item = self._queue.get_nowait()
-            if isinstance(item, Parcel):
-                item.refuse("the gateway is shutting down")
-            elif isinstance(item, Job):
-                item.future.cancel()
+    def refuse_rest(self) -> None:
+        """
+        Refuse what is left in the queue of a thread that has ended; any thread.
+        """
+        with contextlib.suppress(Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if isinstance(item, Parcel):
+                    item.refuse("the gateway is shutting down")
+                elif isinstance(item, Job):
+                    item.future.cancel()
 
 
 def _reached(place: str, group: CommitGroup) -> None:
