@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+
 from meterline.api.receiver import ANONYMOUS, Answer, Format, Ticket
 from meterline.clock import SystemClock
 from meterline.errors import UndecodableError

@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
+
 from meterline.api.receiver import Principal, Status
 from meterline.errors import FatalError, LedgerFullError, RetryableError
 

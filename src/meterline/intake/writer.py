@@ -1,9 +1,9 @@
 """
 The one thread that owns the kernel's meter and the ledger's write connection.
 
-It drains its queue: bodies are decoded, resolved and applied, jobs of other parts are collected, and all of it
-becomes one frame in one transaction with one fsync; only then are the answers given. Group commit costs nothing when one sender sends, and shares
-the fsync when many do. A failed commit takes the meter back to what the ledger holds, and every sender is told to send again.
+It drains its queue: bodies are decoded, resolved and applied, jobs of other parts are collected, and all of it becomes one
+frame in one transaction with one fsync; only then are the answers given. Group commit costs nothing when one sender sends, and
+shares the fsync when many do. A failed commit takes the meter back to what the ledger holds; senders are told to send again.
 """
 
 import contextlib
