@@ -9,7 +9,20 @@ from typing import Any, Protocol, TypeVar
 
 import apsw
 
+from meterline.generations import Generation, RuleKey
 from meterline.kernel.seam import Chunk, Frame, SnapshotPart, StoredFrame, TotalRow
+
+__all__ = [
+    "CommitGroup",
+    "CommitResult",
+    "FrameRow",
+    "Generation",
+    "LedgerOptions",
+    "RuleKey",
+    "StoredState",
+    "Transaction",
+    "Transactor",
+]
 
 T = TypeVar("T")
 
@@ -27,29 +40,6 @@ class LedgerOptions:
     quarantine_max_bytes: int = 256 * MIB
     reserve_bytes: int = 64 * MIB
     snapshot_points: int = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class RuleKey:
-    """
-    A rule as activation sees it: its name, and a hash of its ``match`` and ``when`` alone.
-    """
-
-    name: str
-    match_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """
-    A rule set as the ledger committed it. ``since``: the instant (ns) since which each rule has had its present match and
-    when. ``continuous_from_gen``: a stream that the rule matched in that generation or later, and matches now, has been
-    matched without interruption (semantics.md 3, activation).
-    """
-
-    gen: int
-    since: Mapping[str, int]
-    continuous_from_gen: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
