@@ -2,7 +2,17 @@
 What a plugin may import: the contracts of receivers and exporters, records, receipts, errors.
 """
 
-from meterline.api.config import BatchOptions, ExporterConfig, PluginConfig, ReceiverConfig, RetryOptions, Secret
+from meterline.api.config import (
+    BatchOptions,
+    DeadLetterOptions,
+    ExporterConfig,
+    Only,
+    PluginConfig,
+    ReceiverConfig,
+    RelativePath,
+    RetryOptions,
+    Secret,
+)
 from meterline.api.exporter import Batch, DeliveryContract, Exporter, ExporterContext
 from meterline.api.plugin import PluginSpec, Sample
 from meterline.api.receipt import Outcome, Receipt, Verdict
@@ -39,6 +49,7 @@ __all__ = [
     "BatchOptions",
     "Clock",
     "ConfigurationError",
+    "DeadLetterOptions",
     "DeliveryContract",
     "Exporter",
     "ExporterConfig",
@@ -47,6 +58,7 @@ __all__ = [
     "Intake",
     "MeterlineError",
     "NotConnectedError",
+    "Only",
     "Outcome",
     "OverloadedError",
     "PausedError",
@@ -58,6 +70,7 @@ __all__ = [
     "Receiver",
     "ReceiverConfig",
     "ReceiverContext",
+    "RelativePath",
     "RetryOptions",
     "RetryableError",
     "Sample",

@@ -65,6 +65,20 @@ class RetryOptions(PluginConfig):
     max_secs: PositiveFloat = Field(default=300.0, description="The longest delay.")
 
 
+class DeadLetterOptions(PluginConfig):
+    """
+    When too many records are refused for good, the exporter pauses: a bad credential or rule is not bad data.
+    """
+
+    max_ratio: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Pause when more than this part of the last 10,000 records is dead; 1: never.",
+    )
+    min_records: PositiveInt = Field(default=100, description="Never pause before so many of them are dead.")
+
+
 class Only(PluginConfig):
     """
     Which records this exporter is given: all that match every key given; each value is a text or glob, or a list.
@@ -92,6 +106,7 @@ class ExporterConfig(PluginConfig):
     )
     batch: BatchOptions = Field(default_factory=BatchOptions)
     retry: RetryOptions = Field(default_factory=RetryOptions)
+    dead_letters: DeadLetterOptions = Field(default_factory=DeadLetterOptions)
 
 
 def redacted(model: BaseModel) -> dict[str, Any]:

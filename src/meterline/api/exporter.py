@@ -144,6 +144,15 @@ class Exporter(ABC, Generic[C]):
         Called after the receipt of the last ``send`` is durable, before anything else is sent.
         """
 
+    def pending_checkpoint(self) -> bytes | None:
+        """
+        Return a checkpoint that must be durable before anything else is sent, or None.
+
+        Asked after ``connect``, ``settled`` and ``idle``; once it is stored, ``settled`` is called. A file says here where
+        it begins before its first write, and that it rotates before it renames.
+        """
+        return None
+
     def samples(self) -> Iterable[Sample]:
         """
         Return numbers of this backend for telemetry; any thread.
