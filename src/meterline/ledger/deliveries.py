@@ -354,10 +354,7 @@ def _record(connection: apsw.Connection, name: str, rows: Iterable[OutcomeRow]) 
         "INSERT INTO outcome VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (exporter, seq, ordinal) DO UPDATE SET"
         " batch = excluded.batch, state = excluded.state, reason = excluded.reason, at = excluded.at,"
         " record = excluded.record, unanswered = unanswered + excluded.unanswered",
-        [
-            (name, *row.position, row.records, row.batch, row.record_id, *_fate(row))
-            for row in rows
-        ],
+        [(name, *row.position, row.records, row.batch, row.record_id, *_fate(row)) for row in rows],
     )
 
 
