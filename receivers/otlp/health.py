@@ -1,0 +1,46 @@
+"""
+gRPC health: SERVING while the intake accepts, NOT_SERVING before and while draining.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from grpc_health.v1 import health, health_pb2
+
+
+class Health(health.HealthServicer):  # type: ignore[misc]  # grpc_health has no types
+    """
+    The standard health service over one question; overall ("") and for each service, they stand and fall together.
+    """
+
+    def __init__(self, ready: Callable[[], bool], services: Iterable[str]) -> None:
+        super().__init__()
+        self._ready = ready
+        self._services = (health.OVERALL_HEALTH, *services)
+        self._serving: bool | None = None
+        self.refresh()
+
+    def refresh(self) -> None:
+        """
+        Ask again, and tell those who watch when the answer changed.
+        """
+        serving = self._ready()
+        if serving == self._serving:
+            return
+        self._serving = serving
+        response = health_pb2.HealthCheckResponse
+        for service in self._services:
+            self.set(service, response.SERVING if serving else response.NOT_SERVING)
+
+    def Check(self, request: Any, context: Any) -> Any:  # noqa: N802  # gRPC's name
+        """
+        Answer with the state of this moment.
+        """
+        self.refresh()
+        return super().Check(request, context)
+
+    def drain(self) -> None:
+        """
+        NOT_SERVING from now on.
+        """
+        self.enter_graceful_shutdown()
