@@ -2,7 +2,7 @@
 Meterline's own telemetry: a Prometheus page, an OTLP push where wanted, health over HTTP, structured logs.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
