@@ -7,7 +7,7 @@ The journal of intents and answers lives in memory: the sender survives what it 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -99,7 +99,8 @@ def was_answered(error: grpc.RpcError) -> bool:
     """
     Say whether the far side itself spoke: a refusal of ours carries RetryInfo, a broken connection carries nothing.
     """
-    return any(item[0] == "grpc-status-details-bin" for item in error.trailing_metadata() or ())
+    metadata: Any = error.trailing_metadata() or ()
+    return any(key == "grpc-status-details-bin" for key, _ in metadata)
 
 
 class Sender(threading.Thread):
