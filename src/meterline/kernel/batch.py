@@ -1,0 +1,165 @@
+"""
+A decoded body: blocks of points that share a context, as columns.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from meterline.api.receiver import Format
+from meterline.kernel.plan import ContextEntry, PythonPlan
+from meterline.kernel.reasons import Reason
+
+Number: TypeAlias = int | float | None
+"""A reading as the wire has it: as_int, as_double, or neither."""
+
+
+class NumberBlock:
+    """
+    The points of a sum or gauge. ``keys``: the raw attribute fields of each; ``plain``: all values are int, no flags.
+
+    ``head`` is joined fixed-size beginnings of the points, which their keys complete; or b"" and ``payloads`` has them whole.
+    """
+
+    __slots__ = ("entry", "flags", "head", "keys", "n", "payloads", "plain", "size", "slots", "starts", "times", "values", "version")
+
+    def __init__(self, entry: ContextEntry, keys: list[bytes]) -> None:
+        """
+        Make a block whose columns the walk fills.
+        """
+        self.entry = entry
+        self.keys = keys
+        self.n = len(keys)
+        self.starts: Sequence[int] = ()
+        self.times: Sequence[int] = ()
+        self.values: Sequence[Number] = ()
+        self.flags: dict[int, int] = {}
+        self.plain = False
+        self.head = b""
+        self.size = 0
+        self.payloads: list[bytes] = []
+        self.slots: list[int] | None = None
+        self.version = -1
+
+    def payload(self, index: int) -> bytes:
+        """
+        Return the message of one point as it came.
+        """
+        if self.payloads:
+            return self.payloads[index]
+        return self.head[index * self.size : (index + 1) * self.size] + self.keys[index]
+
+
+class DistributionPoint:
+    """
+    A histogram, exponential histogram or summary point: what can be metered of it.
+    """
+
+    __slots__ = ("bad", "count", "flags", "key", "payload", "start", "sum", "time")
+
+    def __init__(self, payload: bytes) -> None:
+        """
+        Make a point that the walk fills. ``bad``: why its parts do not fit together.
+        """
+        self.payload = payload
+        self.start = 0
+        self.time = 0
+        self.count = 0
+        self.sum: float | None = None
+        self.flags = 0
+        self.key = b""
+        self.bad: Reason | None = None
+
+
+class DistributionBlock:
+    """
+    The points of a histogram, exponential histogram or summary.
+    """
+
+    __slots__ = ("entry", "keys", "n", "points", "slots", "version")
+
+    def __init__(self, entry: ContextEntry, points: list[DistributionPoint]) -> None:
+        """
+        Take the walked points.
+        """
+        self.entry = entry
+        self.points = points
+        self.keys = [point.key for point in points]
+        self.n = len(points)
+        self.slots: list[int] | None = None
+        self.version = -1
+
+    def payload(self, index: int) -> bytes:
+        """
+        Return the message of one point as it came.
+        """
+        return self.points[index].payload
+
+
+class LogRecord:
+    """
+    One log record with its fields found and nothing of its values read.
+    """
+
+    __slots__ = ("attributes", "body", "event_name", "observed", "payload", "severity_number", "severity_text", "time")
+
+    def __init__(self, payload: bytes) -> None:
+        """
+        Make a record that the walk fills. ``attributes``: KeyValue messages; ``body``: an AnyValue message or None.
+        """
+        self.payload = payload
+        self.time = 0
+        self.observed = 0
+        self.severity_number = 0
+        self.severity_text = b""
+        self.event_name = b""
+        self.body: bytes | None = None
+        self.attributes: list[bytes] = []
+
+
+class LogBlock:
+    """
+    The log records of one scope. ``claims``: per record what resolving made of it.
+    """
+
+    __slots__ = ("claims", "entry", "n", "records", "version")
+
+    def __init__(self, entry: ContextEntry, records: list[LogRecord]) -> None:
+        """
+        Take the walked records.
+        """
+        self.entry = entry
+        self.records = records
+        self.n = len(records)
+        self.claims: list[object] | None = None
+        self.version = -1
+
+    def payload(self, index: int) -> bytes:
+        """
+        Return the message of one record as it came.
+        """
+        return self.records[index].payload
+
+
+Block: TypeAlias = NumberBlock | DistributionBlock | LogBlock
+
+
+class PythonBatch:
+    """
+    The blocks of one body in wire order. ``skipped``: points of contexts that no rule can match.
+
+    ``decisions``: what gated charges were answered, by the point's index: (mask that holds, mask that erred).
+    """
+
+    __slots__ = ("blocks", "body", "decisions", "fmt", "plan", "points", "skipped")
+
+    def __init__(self, body: bytes, fmt: Format, plan: PythonPlan, blocks: list[Block], skipped: int) -> None:
+        """
+        Take the walked blocks.
+        """
+        self.body = body
+        self.fmt = fmt
+        self.plan = plan
+        self.blocks = blocks
+        self.skipped = skipped
+        self.points = skipped + sum(block.n for block in blocks)
+        self.decisions: dict[int, tuple[int, int]] = {}

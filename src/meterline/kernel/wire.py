@@ -1,0 +1,130 @@
+"""
+The protobuf wire format by hand: bounded varints, fields in any order, unknown fields and groups skipped.
+
+The same bytes are refused as by upb, which bounds tags to 32 bits, lengths to 2^31 - 1, varints to 10 bytes and groups to a
+depth of 100. Source: protobuf.dev "Encoding"; limits: upb's wire reader.
+"""
+
+from collections.abc import Iterator
+
+from meterline.errors import UndecodableError
+
+VARINT, I64, LEN, GROUP, END_GROUP, I32 = range(6)
+
+_MAX_GROUPS = 100
+_MAX_LENGTH = 2**31 - 1
+_MAX_TAG = 2**32 - 1
+
+RawField = tuple[int, int, int, int, int]
+"""(number, wire type, a, b, offset of its tag); a is the value of a varint, else where the payload starts; b is its end."""
+
+
+def broken(what: str, at: int) -> UndecodableError:
+    """
+    Make the error for broken wire structure at a byte offset.
+    """
+    return UndecodableError(f"decoding otlp request: {what} at byte {at}; the body is not valid protobuf of this type")
+
+
+def varint(buf: bytes, pos: int, end: int) -> tuple[int, int]:
+    """
+    Read a varint of at most ten bytes: (value modulo 2^64, offset after it).
+    """
+    result = shift = 0
+    while pos < end and shift < 70:
+        byte = buf[pos]
+        pos += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result & 0xFFFFFFFFFFFFFFFF, pos
+        shift += 7
+    raise broken("unterminated varint", pos)
+
+
+def _tag(buf: bytes, pos: int, end: int) -> tuple[int, int]:
+    tag, after = varint(buf, pos, end)
+    if after - pos > 5 or tag > _MAX_TAG or tag < 8:
+        raise broken("invalid tag", pos)
+    return tag, after
+
+
+def span(buf: bytes, pos: int, end: int) -> tuple[int, int]:
+    """
+    Read a length prefix: (start, end) of the payload, which lies before ``end``.
+    """
+    size, start = varint(buf, pos, end)
+    if start - pos > 5 or size > _MAX_LENGTH or start + size > end:
+        raise broken("length past the end", pos)
+    return start, start + size
+
+
+def _skip_group(buf: bytes, pos: int, end: int, number: int) -> int:
+    """
+    Skip to after the end tag of a group whose start tag was read; nested groups are counted, never recursed into.
+    """
+    stack = [number]
+    while stack:
+        tag, after = _tag(buf, pos, end)
+        kind = tag & 7
+        if kind == GROUP:
+            stack.append(tag >> 3)
+            if len(stack) > _MAX_GROUPS:
+                raise broken("groups nested too deep", pos)
+            pos = after
+        elif kind == END_GROUP:
+            if stack.pop() != tag >> 3:
+                raise broken("end of another group", pos)
+            pos = after
+        else:
+            pos = _payload(buf, after, end, kind)[1]
+    return pos
+
+
+def _payload(buf: bytes, pos: int, end: int, kind: int) -> tuple[int, int]:
+    """
+    Read what follows a tag that is not a group's: (value or start, end).
+    """
+    if kind == LEN:
+        return span(buf, pos, end)
+    if kind == VARINT:
+        return varint(buf, pos, end)
+    width = 8 if kind == I64 else 4
+    if kind not in (I64, I32):
+        raise broken("invalid wire type", pos)
+    if pos + width > end:
+        raise broken("fixed field past the end", pos)
+    return pos, pos + width
+
+
+def fields(buf: bytes, pos: int, end: int) -> Iterator[RawField]:
+    """
+    Yield the fields of a message in wire order; groups are skipped. Raises UndecodableError for broken structure.
+    """
+    while pos < end:
+        begin = pos
+        tag, pos = _tag(buf, pos, end)
+        kind = tag & 7
+        if kind == GROUP:
+            pos = _skip_group(buf, pos, end, tag >> 3)
+            continue
+        value, pos = _payload(buf, pos, end, kind)
+        yield tag >> 3, kind, value, pos, begin
+
+
+def put_varint(value: int) -> bytes:
+    """
+    Encode an unsigned varint.
+    """
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def put_len(number: int, payload: bytes) -> bytes:
+    """
+    Encode a length-delimited field.
+    """
+    return put_varint(number << 3 | LEN) + put_varint(len(payload)) + payload
