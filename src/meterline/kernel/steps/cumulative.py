@@ -1,0 +1,211 @@
+"""
+Cumulative monotonic sums: increments between readings, epoch by epoch (semantics.md 3, otlp.md C4).
+
+An epoch is one life of the counter, keyed by its start; start 0 is the epoch whose start the sender does not say. Readings may
+come in any order. Whether an increment counts for a rule (activation) is judged later, by the window's start.
+"""
+
+from bisect import insort
+from typing import Final, NamedTuple
+
+from meterline.kernel.reasons import Reason
+from meterline.kernel.steps import result
+from meterline.kernel.steps.codec import pack_ints, unpack_ints
+from meterline.kernel.steps.result import Note, Step
+from meterline.kernel.steps.spans import NOTHING, Coverage, Relation, Span, cover, relation, runs_into
+from meterline.quantity import AMOUNT_ONE
+
+MAX_EPOCHS: Final = 16
+UNKNOWN_START: Final = 0
+UNDISPUTED: Final = -1
+
+
+class Epoch(NamedTuple):
+    """
+    ``origin``: where its interval begins: the start, or the time of the first reading when the start is not known.
+    ``clean``: the end of what was counted before the epoch was disputed; UNDISPUTED when it is not.
+    """
+
+    start: int
+    origin: int
+    last_time: int
+    last_value: int
+    clean: int = UNDISPUTED
+
+    @property
+    def counted(self) -> Span:
+        """
+        Return the interval that was counted as usage.
+        """
+        return (self.origin, self.last_time if self.clean == UNDISPUTED else self.clean)
+
+
+class State(NamedTuple):
+    """
+    All that is known of one (stream, track): epochs by start, the 16 latest and the unknown one, and what older ones covered.
+    """
+
+    epochs: tuple[Epoch, ...] = ()
+    covered: Coverage = NOTHING
+
+
+class Fast(NamedTuple):
+    """
+    A state whose newest epoch may grow without a look at the rest, which is in ``base`` (None: there is no rest).
+
+    While a reading has this start, a later time and no smaller value, its usage is the difference to ``last_value``, its window
+    (last_time, time], and only these two change: exact, since nothing that was counted ends after ``last_time``.
+    """
+
+    start: int
+    origin: int
+    last_time: int
+    last_value: int
+    base: bytes | None = None
+
+
+EMPTY: Final = State()
+
+
+def step(state: State, start: int, time: int, value: int, skew: int = 0) -> tuple[Step, State]:
+    """
+    Take one valid reading: ``start`` <= ``time``, ``value`` >= 0. ``skew``: ns that two epochs may overlap.
+    """
+    for epoch in state.epochs:
+        if epoch.start == start:
+            return _known(state, epoch, time, value, skew)
+    return _open(state, start, time, value, skew)
+
+
+def _known(state: State, epoch: Epoch, time: int, value: int, skew: int) -> tuple[Step, State]:
+    last = epoch.last_time
+    if time > last:
+        return _grow(state, epoch, time, value, skew)
+    if time < last:
+        note = Note.LATE_LARGER if value > epoch.last_value else Note.LATE
+        return result.no_usage(note, 0, last), state
+    if value == epoch.last_value:
+        return result.duplicate(value, last), state
+    return result.disputed(Reason.CONFLICT, value - epoch.last_value, last), state
+
+
+def _grow(state: State, epoch: Epoch, time: int, value: int, skew: int) -> tuple[Step, State]:
+    last, clean = epoch.last_time, epoch.clean
+    if clean == UNDISPUTED and _meets(state, epoch, (max(epoch.origin, last - skew), time), skew):
+        clean = last
+    grown = epoch._replace(last_time=time, last_value=value, clean=clean)
+    after = _replaced(state, grown)
+    if value < epoch.last_value and epoch.start != UNKNOWN_START:
+        return result.disputed(Reason.DECREASE, value, last), after
+    quantity, note = (value, Note.INFERRED_RESET) if value < epoch.last_value else (value - epoch.last_value, None)
+    return _judge(grown, quantity, last, note), after
+
+
+def _judge(epoch: Epoch, quantity: int, window_start: int, note: Note | None = None) -> Step:
+    if quantity == 0:
+        return result.no_usage(note or Note.UNCHANGED, 0, window_start)
+    if epoch.clean != UNDISPUTED:
+        return result.disputed(Reason.OVERLAP, quantity, window_start)
+    return result.usage(quantity, window_start, note)
+
+
+def _open(state: State, start: int, time: int, value: int, skew: int) -> tuple[Step, State]:
+    if start in {UNKNOWN_START, time}:
+        baseline = Epoch(start, time, time, value)
+        return result.no_usage(Note.BASELINE, value, time), _inserted(state, baseline)
+    lies = relation(state.covered, start, time, skew)
+    if lies is Relation.INSIDE:
+        return result.no_usage(Note.CONTAINED, value, start), state
+    opened = Epoch(start, start, time, value)
+    beyond = lies is Relation.FREE and start < state.covered.floor
+    if beyond or _meets(state, opened, (start, time), skew):
+        opened = opened._replace(clean=start)
+    after = _inserted(state, opened)
+    if beyond:
+        return result.disputed(Reason.BEYOND_COVERAGE, value, start), after
+    return _judge(opened, value, start), after
+
+
+def _meets(state: State, epoch: Epoch, region: Span, skew: int) -> bool:
+    """
+    Say whether the region runs into what an undisputed epoch counted, now or long ago.
+    """
+    others = (other for other in state.epochs if other.start != epoch.start and other.clean == UNDISPUTED)
+    return any(runs_into(region, other.counted, skew) for other in others) or any(
+        runs_into(region, span, skew) for span in state.covered.spans
+    )
+
+
+def _replaced(state: State, epoch: Epoch) -> State:
+    return State(tuple(epoch if old.start == epoch.start else old for old in state.epochs), state.covered)
+
+
+def _inserted(state: State, epoch: Epoch) -> State:
+    epochs = list(state.epochs)
+    insort(epochs, epoch)
+    oldest = 1 if epochs[0].start == UNKNOWN_START else 0
+    covered = state.covered
+    if len(epochs) - oldest > MAX_EPOCHS:
+        covered = _covered_by(covered, epochs.pop(oldest))
+    return State(tuple(epochs), covered)
+
+
+def _covered_by(covered: Coverage, epoch: Epoch) -> Coverage:
+    """
+    Cover what an epoch counted. A baseline without growth covers its first nanosecond, or a later reading would open it anew
+    and bill the whole counter.
+    """
+    left, right = epoch.counted
+    if epoch.clean == UNDISPUTED:
+        right = max(right, left + 1)
+    return cover(covered, left, right) if right > max(left, covered.floor) else covered
+
+
+def to_fast(state: State) -> Fast | None:
+    """
+    Return the fast form; None when no epoch may grow without a look at the others.
+    """
+    clean = [epoch for epoch in state.epochs if epoch.clean == UNDISPUTED]
+    if not clean:
+        return None
+    newest = max(clean, key=lambda epoch: (epoch.last_time, epoch.start))
+    if any(span[1] > newest.last_time for span in state.covered.spans):
+        return None
+    alone = len(state.epochs) == 1 and state.covered == NOTHING
+    return Fast(newest.start, newest.origin, newest.last_time, newest.last_value, None if alone else encode(state))
+
+
+def from_fast(fast: Fast) -> State:
+    """
+    Return the whole state.
+    """
+    newest = Epoch(fast.start, fast.origin, fast.last_time, fast.last_value)
+    return State((newest,)) if fast.base is None else _replaced(decode(fast.base), newest)
+
+
+def promote(state: State) -> State:
+    """
+    Change the scale of the values from whole numbers to units of 10^-18.
+    """
+    epochs = tuple(epoch._replace(last_value=epoch.last_value * AMOUNT_ONE) for epoch in state.epochs)
+    return State(epochs, state.covered)
+
+
+def encode(state: State) -> bytes:
+    """
+    Return the state as bytes.
+    """
+    spans, floor = state.covered
+    flat = [floor, len(spans), *(edge for span in spans for edge in span)]
+    return pack_ints(flat + [field for epoch in state.epochs for field in epoch])
+
+
+def decode(data: bytes) -> State:
+    """
+    Return the state that was encoded. Raises ValueError for other bytes.
+    """
+    flat = unpack_ints(data)
+    floor, count = next(flat), next(flat)
+    spans = tuple((next(flat), next(flat)) for _ in range(count))
+    epochs = tuple(map(Epoch._make, zip(*[flat] * 5, strict=True)))
+    return State(epochs, Coverage(spans, floor))
