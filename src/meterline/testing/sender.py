@@ -163,7 +163,7 @@ class Sender(threading.Thread):
             )
         if was_answered(error):
             self.journal.refusals += 1
-        elif "connect" not in (error.details() or "").lower().split(":")[0]:
+        elif not (error.details() or "").startswith("failed to connect"):
             sent.unanswered += 1
         threading.Event().wait(0.01)
 
