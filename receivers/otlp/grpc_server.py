@@ -16,6 +16,7 @@ from meterline.api import ConfigurationError, ReceiverContext, Sample
 from meterline.receivers.otlp.config import GrpcConfig
 from meterline.receivers.otlp.export import LOGS_SERVICE, METRICS_SERVICE, ExportService
 from meterline.receivers.otlp.health import Health
+from meterline.receivers.otlp.memory import keep_large_blocks
 from meterline.receivers.otlp.pool import DaemonPool
 from meterline.receivers.otlp.tls import Certificates
 
@@ -91,6 +92,7 @@ class GrpcServer:
         :raises ConfigurationError: the address cannot be bound, a certificate cannot be used, grpcio is too old.
         """
         require_grpcio(grpc.__version__)
+        keep_large_blocks()
         server: Any = grpc.server(cast("Any", self._pool), handlers=[self._export], options=options(self._config))
         self._health = Health(lambda: self._context.intake.ready, _SERVICES)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
