@@ -1,0 +1,67 @@
+"""
+Pages of the documentation that are made from the code; ``docs/generate.py`` writes them, a test fails when they differ.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from meterline.kernel.reasons import Reason
+from meterline.plugins import available, load_exporter
+from meterline.telemetry.table import METRICS
+
+_MADE = "<!-- Made by docs/generate.py from the code; edit there. -->\n"
+
+KINDS = {
+    "raw": "the point, before anything was made of it; a retry is a full intake",
+    "claim": "what one rule made of it; a retry repeats that rule",
+    "disputed": "a quantity that contradicts what was counted; only a person may release it",
+}
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """
+    Return a Markdown table; a bar inside a cell is escaped.
+    """
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def exporters_table() -> str:
+    """
+    Return the README's table of exporters, from their specs.
+    """
+    specs = [load_exporter(name).spec for name in available("exporter")]
+    return markdown_table(
+        ("exporter", "what it does", "stability"), [(f"`{spec.name}`", spec.summary, spec.stability) for spec in specs]
+    )
+
+
+def metrics_page() -> str:
+    """
+    Return docs/metrics.md, from the one table of metrics.
+    """
+    rows = [
+        (f"`{metric.prometheus_name}`", metric.kind, metric.unit, ", ".join(metric.labels), metric.description)
+        for metric in METRICS
+    ]
+    return (
+        f"# Own metrics\n\n{_MADE}\n"
+        "On `http://127.0.0.1:8888/metrics` by default (`telemetry.metrics.endpoint`), in the Prometheus text format or\n"
+        "OpenMetrics, and pushed over OTLP where `telemetry` says so. All are read from counters that exist anyway, once\n"
+        "a scrape, in one look: sums on a page fit together. Counters start at zero with the process; what must survive\n"
+        "a restart is in the ledger. No label holds a customer.\n\n"
+        + markdown_table(("name", "kind", "unit", "labels", "meaning"), rows)
+    )
+
+
+def reasons_page() -> str:
+    """
+    Return docs/reasons.md, from the reason codes.
+    """
+    kinds = "".join(f"- `{kind}`: {text}\n" for kind, text in KINDS.items())
+    rows = [(f"`{reason.code}`", reason.kind, reason.text) for reason in Reason]
+    return (
+        f"# Why a point is in quarantine\n\n{_MADE}\n"
+        "`meterline quarantine ls CONFIG` shows them. The kind says what is kept and what can be done:\n\n"
+        f"{kinds}\n" + markdown_table(("reason", "kind", "meaning"), rows)
+    )
