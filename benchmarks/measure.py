@@ -127,3 +127,10 @@ def charged(pid: int, shape: Shape, target: str, *extra: str) -> Load:
     drained = wait_idle(pid)
     values = {name: getattr(result, name) for name in Load.__slots__}
     return Load(**{**values, "cpu": cpu_secs(pid) - before, "drain_secs": drained})
+
+
+def cores() -> int:
+    """
+    Return how many cores this process may use; with one, server and load share it and the figures say little.
+    """
+    return len(os.sched_getaffinity(0))

@@ -2,7 +2,6 @@
 The systems that are measured: each does the whole job on one core, and is started fresh in a folder of its own.
 """
 
-import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -129,10 +128,3 @@ def ledger_size(folder: Path) -> LedgerSize:
             ledger.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
         )
     return LedgerSize(frames + definitions, (pages - free) * size)
-
-
-def cores() -> int:
-    """
-    Return how many cores this process may use; with one, server and load share it and the figures say little.
-    """
-    return len(os.sched_getaffinity(0))
