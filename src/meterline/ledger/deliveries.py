@@ -249,16 +249,15 @@ def lose(connection: apsw.Connection, name: str, cursor: Position, lost: Outcome
     _record(connection, name, [lost])
 
 
-def begin(connection: apsw.Connection, name: str, number: int, unanswered: int, listed: Iterable[OutcomeRow]) -> None:
+def begin(connection: apsw.Connection, name: str, number: int) -> None:
     """
-    Record that a batch is being sent again. ``listed``: its records that may be there already.
+    Record that a batch is being sent again.
     """
     connection.execute(
-        "UPDATE batch SET attempt = attempt + 1, sending = 1, unanswered = ?, reason = '' WHERE exporter = ? AND number = ?",
-        (unanswered, name, number),
+        "UPDATE batch SET attempt = attempt + 1, sending = 1, reason = '' WHERE exporter = ? AND number = ?",
+        (name, number),
     )
     connection.execute("UPDATE exporter SET attempts = attempts + 1 WHERE name = ?", (name,))
-    _record(connection, name, listed)
 
 
 def settle(connection: apsw.Connection, name: str, settlement: Settlement) -> bool:

@@ -1,0 +1,104 @@
+"""
+Makes the ledger's file, and the one connection that writes it.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+import apsw
+
+from meterline.errors import ConfigurationError
+from meterline.ledger import exact, schema, store
+from meterline.ledger.lock import explained
+
+BUSY_MS = 5_000
+CACHE_KIB = 16_384
+WAL_KEEP_BYTES = 64 * 1_048_576
+"""The log is reused in place, which makes its fsync cheap; what grew beyond this is cut off."""
+
+
+def open_writer(path: Path, vfs: str | None, now_ns: int) -> apsw.Connection:
+    """
+    Open or create a ledger; the caller holds the owner's lock.
+
+    :raises ConfigurationError: with the remedy.
+    """
+    with explained(path):
+        _create_file(path)
+    try:
+        connection = apsw.Connection(str(path.absolute()), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+    except apsw.CantOpenError as error:
+        raise ConfigurationError(f"opening ledger '{path}': {error}; let user {os.geteuid()} write it") from error
+    try:
+        _prepare(connection, path, now_ns)
+    except BaseException:
+        connection.close()
+        raise
+    sync_directory(path.parent)
+    return connection
+
+
+def _create_file(path: Path) -> None:
+    """
+    Made here, so that nobody else may ever read it; SQLite gives its log the same mode.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    os.close(os.open(path, flags, 0o600))
+
+
+def sync_directory(directory: Path) -> None:
+    """
+    Make the names in a directory durable.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _prepare(connection: apsw.Connection, path: Path, now_ns: int) -> None:
+    connection.set_busy_timeout(BUSY_MS)
+    try:
+        new = schema.is_empty(connection)
+    except apsw.NotADBError as error:
+        raise ConfigurationError(
+            f"opening ledger '{path}': it is no SQLite file; set ledger.path to another file"
+        ) from error
+    if new:
+        connection.pragma("page_size", schema.PAGE_BYTES)
+        connection.pragma("auto_vacuum", "INCREMENTAL")
+    else:
+        schema.check_ours(connection, str(path))
+    _configure(connection, path)
+    if new:
+        _create(connection, now_ns)
+    schema.migrate(connection)
+
+
+def _configure(connection: apsw.Connection, path: Path) -> None:
+    mode = connection.pragma("journal_mode", "WAL")
+    if mode != "wal":
+        raise ConfigurationError(f"opening ledger '{path}': its file system cannot hold a WAL; put it on a local disk")
+    connection.pragma("synchronous", "FULL")
+    connection.pragma("fullfsync", 1)  # macOS: through the drive's cache, too
+    connection.pragma("checkpoint_fullfsync", 1)
+    connection.pragma("mmap_size", 0)
+    connection.pragma("temp_store", "MEMORY")
+    connection.pragma("cache_size", -CACHE_KIB)
+    connection.pragma("journal_size_limit", WAL_KEEP_BYTES)
+    exact.register(connection)
+
+
+def _create(connection: apsw.Connection, now_ns: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.pragma("application_id", schema.APPLICATION_ID)
+        schema.create(connection)
+        store.set_meta(connection, "ledger.id", secrets.token_hex(16))
+        store.set_meta(connection, "created_at", now_ns)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
