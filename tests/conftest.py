@@ -6,7 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -42,6 +42,29 @@ def root() -> Path:
     Return the top of the repository.
     """
     return ROOT
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """
+    Add the switch that rewrites golden files.
+    """
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files instead of comparing with them")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """
+    Compare a text with the file of this name in ``golden/`` beside the test; with --update-golden, write it.
+    """
+
+    def compare(name: str, text: str) -> None:
+        path = request.path.parent / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), f"{path} differs; if it should, run with --update-golden"
+
+    return compare
 
 
 @pytest.fixture

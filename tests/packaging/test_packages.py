@@ -83,7 +83,18 @@ def wheel(tree: Path, out: Path) -> Path:
     """
     Build a wheel of a tree with the tools that are installed.
     """
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(out), str(tree)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(out),
+        str(tree),
+    ]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     return next(out.glob("*.whl"))
 

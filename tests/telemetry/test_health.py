@@ -13,10 +13,20 @@ import structlog
 from structlog.testing import capture_logs
 
 from meterline.api import Sample
+from meterline.config.model import HealthConfig, MetricsConfig, TelemetryConfig
 from meterline.errors import ConfigurationError
-from meterline.telemetry import Listen, Telemetry
+from meterline.telemetry import Telemetry
 
-FREE = Listen("127.0.0.1:0", written=True)
+FREE = "127.0.0.1:0"
+FREE_HEALTH = HealthConfig(endpoint=FREE)
+
+
+def told(gateway: "Told", **sections: Any) -> Telemetry:
+    """
+    Make telemetry over a told gateway; what is not in ``sections`` is off.
+    """
+    off = {"metrics": {"enabled": False}, "health": {"enabled": False}}
+    return Telemetry(gateway, structlog.get_logger(), TelemetryConfig.model_validate({**off, **sections}))
 
 
 class Told:
@@ -54,7 +64,7 @@ def ask(telemetry: Telemetry, path: str) -> tuple[int, dict[str, Any]]:
 def test_probes_follow_the_life_of_the_gateway() -> None:
     """Alive throughout; started once recovery is over; ready only while running and accepting."""
     gateway = Told()
-    telemetry = Telemetry(gateway, structlog.get_logger(), metrics=None, health=FREE)
+    telemetry = told(gateway, health={"endpoint": FREE})
     telemetry.start()
     seen = []
     for phase, ready in (("starting", False), ("running", False), ("running", True), ("stopping", True)):
@@ -68,7 +78,7 @@ def test_probes_follow_the_life_of_the_gateway() -> None:
 
 def test_bodies_say_what_the_gateway_knows() -> None:
     """Status, phase and the gateway's own words stand in the body."""
-    telemetry = Telemetry(Told(), structlog.get_logger(), metrics=None, health=FREE)
+    telemetry = told(Told(), health={"endpoint": FREE})
     telemetry.start()
     _, body = ask(telemetry, "/readyz")
     telemetry.stop()
@@ -78,10 +88,9 @@ def test_bodies_say_what_the_gateway_knows() -> None:
 
 def test_a_busy_written_address_refuses_to_start(no_files_left: None) -> None:
     """An address that the config names and that is taken is an error with the address and a remedy."""
-    first = Telemetry(Told(), structlog.get_logger(), metrics=None, health=FREE)
+    first = told(Told(), health={"endpoint": FREE})
     first.start()
-    taken = Listen(first.endpoints["health"], written=True)
-    second = Telemetry(Told(), structlog.get_logger(), metrics=taken, health=None)
+    second = told(Told(), metrics={"endpoint": first.endpoints["health"]})
 
     with pytest.raises(ConfigurationError, match=r"binding telemetry\.metrics\.endpoint .*free the address"):
         second.start()
@@ -91,10 +100,13 @@ def test_a_busy_written_address_refuses_to_start(no_files_left: None) -> None:
 
 def test_a_busy_default_address_warns(no_files_left: None) -> None:
     """A default address that is taken is a warning, and the other listener goes on."""
-    first = Telemetry(Told(), structlog.get_logger(), metrics=None, health=FREE)
+    first = told(Told(), health={"endpoint": FREE})
     first.start()
-    taken = Listen(first.endpoints["health"], written=False)
-    second = Telemetry(Told(), structlog.get_logger(), metrics=taken, health=FREE)
+    taken = first.endpoints["health"]
+    config = TelemetryConfig(
+        metrics=MetricsConfig.model_construct(endpoint=taken, _fields_set=set()), health=FREE_HEALTH
+    )
+    second = Telemetry(Told(), structlog.get_logger(), config)
     with capture_logs() as logs:
         second.start()
         names = set(second.endpoints)
@@ -103,5 +115,5 @@ def test_a_busy_default_address_warns(no_files_left: None) -> None:
 
     assert names == {"health"}
     assert [(entry["log_level"], entry["listener"], entry["endpoint"]) for entry in logs] == [
-        ("warning", "metrics", taken.endpoint)
+        ("warning", "metrics", taken)
     ]

@@ -105,8 +105,8 @@ def test_exceptions_carry_their_traceback() -> None:
     out = io.StringIO()
     configure_logs("json", stream=out)
     try:
-        raise ValueError("broken")
+        int("broken")
     except ValueError:
         structlog.get_logger("meterline").exception("unexpected error")
 
-    assert "ValueError: broken" in json.loads(out.getvalue())["exception"]
+    assert "ValueError: invalid literal" in json.loads(out.getvalue())["exception"]

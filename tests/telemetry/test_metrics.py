@@ -12,9 +12,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from meterline.api import Sample
+from meterline.config.model import PushConfig
 from meterline.telemetry import table
 from meterline.telemetry.metrics import Metrics, pushing
 from meterline.telemetry.table import METRICS, Metric
@@ -144,7 +147,8 @@ def collector() -> Iterator[tuple[str, list[ExportMetricsServiceRequest]]]:
     """
     got: list[ExportMetricsServiceRequest] = []
 
-    def export(request: ExportMetricsServiceRequest, _context: grpc.ServicerContext) -> ExportMetricsServiceResponse:
+    def export(request: ExportMetricsServiceRequest, context: grpc.ServicerContext) -> ExportMetricsServiceResponse:
+        assert ("x-team", "a") in context.invocation_metadata()
         got.append(request)
         return ExportMetricsServiceResponse()
 
@@ -163,23 +167,32 @@ def collector() -> Iterator[tuple[str, list[ExportMetricsServiceRequest]]]:
         server.stop(None).wait()
 
 
+def push(endpoint: str) -> PeriodicExportingMetricReader:
+    """
+    Return a reader that pushes at its end, with a header.
+    """
+    return pushing(PushConfig(endpoint=endpoint, interval_secs=3600, headers={"x-team": SecretStr("a")}))
+
+
 def test_push(collector: tuple[str, list[ExportMetricsServiceRequest]]) -> None:
     """With a push configured the last numbers reach a collector at stop, under their OpenTelemetry names."""
     endpoint, got = collector
     part = Part()
-    metrics = Metrics(part.samples, lambda _: None, pushing(endpoint, 3600, {"x-team": "a"}, insecure=True))
+    metrics = Metrics(part.samples, lambda _: None, push(endpoint))
     part.points = 9
 
     metrics.stop(10)
 
-    sent = [metric for resource in got[-1].resource_metrics for scope in resource.scope_metrics for metric in scope.metrics]
+    sent = [
+        metric for resource in got[-1].resource_metrics for scope in resource.scope_metrics for metric in scope.metrics
+    ]
     points = {metric.name: metric for metric in sent}["meterline_test_points"].sum.data_points
     assert {point.attributes[0].value.string_value: point.as_int for point in points} == {"a": 9, "b": 2**60 + 1}
 
 
 def test_stop_does_not_wait_for_a_collector_that_is_away() -> None:
     """A push that reaches nobody holds up the shutdown no longer than its timeout."""
-    metrics = Metrics(Part().samples, lambda _: None, pushing("127.0.0.1:1", 3600, {}, insecure=True))
+    metrics = Metrics(Part().samples, lambda _: None, push("127.0.0.1:1"))
     stopper = threading.Thread(target=metrics.stop, args=(1,), daemon=True)
     stopper.start()
 

@@ -2,40 +2,18 @@
 Meterline's own telemetry: a Prometheus page, an OTLP push where wanted, health over HTTP, structured logs.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from meterline.api import Sample
+from meterline.config.model import TelemetryConfig
 from meterline.errors import ConfigurationError
 from meterline.telemetry.health import Health, Phase
 from meterline.telemetry.http import Listener
-from meterline.telemetry.logs import LogFormat, LogLevel, configure_logs
+from meterline.telemetry.logs import configure_logs
 from meterline.telemetry.metrics import Metrics, pushing
 
-__all__ = ["Health", "Listen", "LogFormat", "LogLevel", "Observed", "Phase", "Push", "Telemetry", "configure_logs"]
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """
-    An address, and whether somebody wrote it: a busy default warns, a busy written one refuses to start.
-    """
-
-    endpoint: str
-    written: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """
-    Where own metrics are pushed over OTLP/gRPC, and how often.
-    """
-
-    endpoint: str
-    interval_secs: float = 60.0
-    headers: Mapping[str, str] = field(default_factory=dict)
-    insecure: bool = True
+__all__ = ["Observed", "Phase", "Telemetry", "configure_logs"]
 
 
 class Observed(Protocol):
@@ -65,33 +43,32 @@ class Telemetry:
     All listeners of one gateway. Started before it, so that ``/startupz`` answers while it recovers; stopped after it.
     """
 
-    def __init__(
-        self, gateway: Observed, log: Any, *, metrics: Listen | None, health: Listen | None, push: Push | None = None
-    ) -> None:
+    def __init__(self, gateway: Observed, log: Any, config: TelemetryConfig) -> None:
         """
-        None: that listener is off. Binds nothing yet.
+        Bind and send nothing yet.
         """
         self._log = log
         self._health = Health(lambda: gateway.ready, gateway.health)
-        reader = (
-            None if push is None else pushing(push.endpoint, push.interval_secs, push.headers, insecure=push.insecure)
-        )
-        self._metrics = Metrics(gateway.samples, self._unknown, reader)
-        self._listeners: dict[str, tuple[Listen, Listener]] = {}
-        if metrics is not None:
-            self._listeners["metrics"] = (metrics, Listener(metrics.endpoint, {"/metrics": self._metrics.page}))
-        if health is not None:
-            self._listeners["health"] = (health, Listener(health.endpoint, self._health.routes()))
+        self._metrics = Metrics(gateway.samples, self._unknown, None if config.otlp is None else pushing(config.otlp))
+        self._config = config
+        self._listeners = dict(self._wanted())
+
+    def _wanted(self) -> Iterator[tuple[str, Listener]]:
+        if self._config.metrics.enabled:
+            yield "metrics", Listener(self._config.metrics.endpoint, {"/metrics": self._metrics.page})
+        if self._config.health.enabled:
+            yield "health", Listener(self._config.health.endpoint, self._health.routes())
 
     def start(self) -> None:
         """
         Bind. Raises ConfigurationError when an address that the config names cannot be bound; a default one warns.
         """
-        for name, (listen, listener) in list(self._listeners.items()):
+        written = {"metrics": self._config.metrics.written, "health": self._config.health.written}
+        for name, listener in list(self._listeners.items()):
             try:
                 listener.start()
             except OSError as error:
-                self._unbound(name, listen, error)
+                self._unbound(name, error, written=written[name])
 
     def phase(self, phase: Phase) -> None:
         """
@@ -104,22 +81,22 @@ class Telemetry:
         """
         Return the addresses really bound, by name.
         """
-        return {name: listener.endpoint for name, (_, listener) in self._listeners.items()}
+        return {name: listener.endpoint for name, listener in self._listeners.items()}
 
     def stop(self, timeout_secs: float = 2.0) -> None:
         """
         Push a last time where configured, and free the addresses. Legal without ``start``.
         """
         self._metrics.stop(timeout_secs)
-        for _, listener in self._listeners.values():
+        for listener in self._listeners.values():
             listener.stop()
 
-    def _unbound(self, name: str, listen: Listen, error: OSError) -> None:
-        reason = f"binding telemetry.{name}.endpoint {listen.endpoint}: {error.strerror}"
-        if listen.written:
+    def _unbound(self, name: str, error: OSError, *, written: bool) -> None:
+        endpoint = self._listeners.pop(name).endpoint
+        if written:
+            reason = f"binding telemetry.{name}.endpoint {endpoint}: {error.strerror}"
             raise ConfigurationError(f"{reason}; free the address or write another one") from error
-        del self._listeners[name]
-        self._log.warning("telemetry address is taken, going on without it", listener=name, endpoint=listen.endpoint)
+        self._log.warning("telemetry address is taken, going on without it", listener=name, endpoint=endpoint)
 
     def _unknown(self, name: str) -> None:
         self._log.error("a component gave a metric that the table does not have", metric=name)

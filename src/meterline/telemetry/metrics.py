@@ -20,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 
 from meterline import __version__
 from meterline.api import Sample
+from meterline.config.model import PushConfig
 from meterline.telemetry.http import Reply
 from meterline.telemetry.table import METRICS, Metric
 
@@ -104,16 +105,14 @@ class Metrics:
         self._provider.shutdown(timeout_millis=timeout_secs * 1000)
 
 
-def pushing(
-    endpoint: str, interval_secs: float, headers: Mapping[str, str], *, insecure: bool
-) -> PeriodicExportingMetricReader:
+def pushing(config: PushConfig) -> PeriodicExportingMetricReader:
     """
-    Return a reader that pushes over OTLP/gRPC to ``host:port`` in plain text when ``insecure``, else over TLS.
+    Return a reader that pushes over OTLP/gRPC, in the background and at stop.
     """
-    exporter = OTLPMetricExporter(endpoint=endpoint, insecure=insecure, headers=dict(headers), timeout=5)
-    return PeriodicExportingMetricReader(
-        exporter, export_interval_millis=interval_secs * 1000, export_timeout_millis=5000
-    )
+    headers = {key: value.get_secret_value() for key, value in config.headers.items()}
+    exporter = OTLPMetricExporter(endpoint=config.endpoint, insecure=config.insecure, headers=headers, timeout=5)
+    interval_millis = config.interval_secs * 1000
+    return PeriodicExportingMetricReader(exporter, export_interval_millis=interval_millis, export_timeout_millis=5000)
 
 
 def process_samples() -> Iterable[Sample]:
