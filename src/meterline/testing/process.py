@@ -171,8 +171,10 @@ class GatewayProcess(Program):
 
     def ask(self, *arguments: str, timeout_secs: float = 60.0) -> subprocess.CompletedProcess[str]:
         """
-        Run another command of the program on the same config: ``ask("totals", "--json")``.
+        Run another command of the program on the same config, which goes before the options: ``ask("totals",
+        "--json")``.
         """
-        name, *rest = arguments
-        command = [sys.executable, "-m", "meterline", name, str(self.config), *rest]
+        names = [argument for argument in arguments if not argument.startswith("-")]
+        options = arguments[len(names) :]
+        command = [sys.executable, "-m", "meterline", *names, str(self.config), *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_secs, check=False)

@@ -89,6 +89,17 @@ def judge(where: str, seed: int, journals: Sequence[Journal], found: Iterable[Fo
     return _classify(where, seed, intents, doubtful, list(found))
 
 
+def sums_sent(journals: Sequence[Journal]) -> dict[tuple[str, str], Decimal]:
+    """
+    Add up by customer and dimension what was answered.
+    """
+    totals: dict[tuple[str, str], Decimal] = {}
+    for effect in (effect for journal in journals for sent in journal.answered() for effect in sent.request.effects):
+        key = (effect.customer, effect.dimension)
+        totals[key] = totals.get(key, Decimal(0)) + effect.value
+    return totals
+
+
 def _classify(where: str, seed: int, intents: dict[Key, Effect], doubtful: set[Key], found: list[Found]) -> Verdict:
     ids = Counter(record.id for record in found)
     keys = Counter(record.key for record in found)

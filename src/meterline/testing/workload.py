@@ -115,8 +115,7 @@ class Workload:
         """
         Make the next request.
         """
-        self._number += 1
-        kind = self._random.choice((self._cumulative, self._delta, self._bare, self._logs))
+        kind = self._random.choice((self.cumulative, self.delta, self.bare, self.logs))
         return kind()
 
     def _tick(self) -> int:
@@ -124,6 +123,7 @@ class Workload:
         return self._last
 
     def _chosen(self) -> list[int]:
+        self._number += 1
         return self._random.sample(range(len(self._readings)), min(self._per_request, len(self._readings)))
 
     def _customer(self, kind: str, stream: int) -> str:
@@ -136,7 +136,10 @@ class Workload:
         step = self._random.randint(1, 1000)
         return Decimal(step) / 10 if stream % 3 == 0 else step
 
-    def _cumulative(self) -> Request:
+    def cumulative(self) -> Request:
+        """
+        Make a request of counters: int and double, each advanced once.
+        """
         points, effects = [], []
         for stream in self._chosen():
             step, now = self._step(stream), self._tick()
@@ -146,7 +149,10 @@ class Workload:
             effects.append(Effect(customer, "cumulative", now, Decimal(step)))
         return self._metrics("proof.cumulative", CUMULATIVE, points, effects)
 
-    def _delta(self) -> Request:
+    def delta(self) -> Request:
+        """
+        Make a request of delta sums, each window right after the one before.
+        """
         points, effects = [], []
         for stream in self._chosen():
             step, now = self._step(stream), self._tick()
@@ -156,7 +162,10 @@ class Workload:
             effects.append(Effect(customer, "delta", now, Decimal(step)))
         return self._metrics("proof.delta", DELTA, points, effects)
 
-    def _bare(self) -> Request:
+    def bare(self) -> Request:
+        """
+        Make a request of delta sums without a start: only the request itself tells a repeat.
+        """
         points, effects = [], []
         for stream in self._chosen():
             step, now = self._step(stream), self._tick()
@@ -181,7 +190,10 @@ class Workload:
         metric.sum.data_points.extend(points)
         return Request(self._number, "metrics", request.SerializeToString(), tuple(effects))
 
-    def _logs(self) -> Request:
+    def logs(self) -> Request:
+        """
+        Make a request of log records with an event id and an amount.
+        """
         request, effects = ExportLogsServiceRequest(), []
         resource = request.resource_logs.add()
         resource.resource.attributes.append(attribute("service.instance.id", self.name))

@@ -1,0 +1,73 @@
+"""
+The OpenTelemetry SDKs as senders: what they send, the rules that bill it, and what must come of it.
+"""
+
+import json
+import subprocess
+from decimal import Decimal
+from types import TracebackType
+from typing import Final, Self
+
+from meterline.testing.peers import sdk_commands
+from meterline.testing.site import Totals
+
+RULES: Final = """\
+rules:
+  - name: requests
+    match: {metric: sdk.requests}
+    customer: attributes["customer.id"]
+    dimension: requests
+    unit: "{request}"
+  - name: work
+    match: {metric: sdk.work}
+    customer: attributes["customer.id"]
+    dimension: work
+  - name: sizes
+    match: {metric: sdk.size}
+    customer: attributes["customer.id"]
+    dimension: size
+    value: sum
+  - name: calls
+    match: {log: true, attributes: {event: call}}
+    customer: attributes["customer.id"]
+    dimension: calls
+    identity: attributes["event.id"]
+    value: attributes["amount"]
+"""
+"""The ``rules`` section that bills what ``tests/peers/python/send.py`` and ``tests/peers/js/send.js`` send."""
+
+
+class SdkSenders:
+    """
+    The Python and the JS SDK, each a process that sends side by side with the other; ``finish`` gives what they sent.
+    """
+
+    def __init__(self, target: str, name: str, rounds: int, temporality: str) -> None:
+        self._processes = {
+            language: subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for language, command in sdk_commands(target, name, rounds, temporality).items()
+        }
+
+    def finish(self, timeout_secs: float = 60.0) -> Totals:
+        """
+        Wait for both, and return what must be billed by customer and dimension.
+        """
+        totals = {}
+        for language, process in self._processes.items():
+            out, err = process.communicate(timeout=timeout_secs)
+            assert process.returncode == 0, f"{language}: {err}"
+            for key, value in json.loads(out).items():
+                customer, dimension = key.split()
+                totals[customer, dimension] = Decimal(str(value))
+        return totals
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+            process.communicate()

@@ -1,0 +1,175 @@
+"""
+A real OpenTelemetry Collector between senders and a gateway: in good weather, cut off, refused, killed, with the
+gateway killed.
+
+The Collector keeps its queue on disk; its consumers run side by side and change the order of requests, which changes
+no sum.
+"""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meterline.testing.evidence import check_balance
+from meterline.testing.peers import Collector, agent_config
+from meterline.testing.process import wait_until
+from meterline.testing.proxy import Proxy, proxied
+from meterline.testing.sdks import SdkSenders
+from meterline.testing.sender import OtlpClient, Sender, join_all
+from meterline.testing.site import Site
+from meterline.testing.verdict import sums_sent
+from meterline.testing.workload import Workload
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
+
+
+class Road:
+    """
+    Senders -> Collector -> proxy -> gateway, all running.
+    """
+
+    def __init__(self, site: Site, proxy: Proxy, agent: Collector, port: int) -> None:
+        self.site = site
+        self.proxy = proxy
+        self.agent = agent
+        self.target = f"127.0.0.1:{port}"
+        self.senders: list[Sender] = []
+
+    def send(self, requests: int, pause_secs: float = 0.01) -> None:
+        """
+        Start two verifiable senders, each of so many requests.
+        """
+        begun = len(self.senders)
+        new = [
+            Sender(Workload(7, f"p{begun + index}"), self.target, limit=requests, pause_secs=pause_secs)
+            for index in range(2)
+        ]
+        self.senders += new
+        for sender in new:
+            sender.start()
+
+    def advance(self, requests: int) -> None:
+        """
+        Wait until the Collector has answered so many more requests.
+        """
+        goal = self._answered() + requests
+        wait_until(lambda: self._answered() >= goal, 30, "the senders to be answered")
+
+    def _answered(self) -> int:
+        return sum(len(sender.journal.answered()) for sender in self.senders)
+
+    def settle(self) -> None:
+        """
+        Wait for the senders; the sums must be what they sent, exactly, and the balance must hold.
+        """
+        join_all(self.senders, 60)
+        self.site.settle(sums_sent([sender.journal for sender in self.senders]), timeout_secs=60)
+        check_balance(self.site.folder)
+
+
+@pytest.fixture
+def road(tmp_path: Path) -> Iterator[Road]:
+    """
+    Start a gateway, a proxy before it, and a Collector before that.
+    """
+    site = Site(tmp_path)
+    with site.gateway, proxied("127.0.0.1", site.port) as proxy:
+        config, grpc_port, http_port = agent_config(tmp_path, proxy.endpoint)
+        with Collector(config, tmp_path, [grpc_port, http_port]) as agent:
+            site.gateway.start()
+            agent.start()
+            yield Road(site, proxy, agent, grpc_port)
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["as-sent", "batched"])
+def test_sdks_through_a_collector(tmp_path: Path, site: Site, *, batch: bool) -> None:
+    """
+    What both SDKs count arrives exactly through a Collector, also when its batch processor merges requests.
+    """
+    config, grpc_port, http_port = agent_config(tmp_path, site.target, batch=batch)
+    with Collector(config, tmp_path, [grpc_port, http_port]) as agent:
+        agent.start()
+        target = f"127.0.0.1:{grpc_port}"
+        with SdkSenders(target, "c", 4, "CUMULATIVE") as cumulative, SdkSenders(target, "d", 4, "DELTA") as delta:
+            site.settle({**cumulative.finish(), **delta.finish()})
+
+
+def test_good_weather(road: Road) -> None:
+    """
+    All kinds of sums and logs arrive exactly.
+    """
+    road.send(60, pause_secs=0)
+    road.settle()
+
+
+def test_network_cut(road: Road) -> None:
+    """
+    The network between Collector and gateway is cut, held and cut again while senders go on; nothing is lost or
+    doubled.
+    """
+    road.send(120)
+    for _ in range(2):
+        road.advance(15)
+        road.proxy.cut()
+        road.advance(15)
+        road.proxy.heal()
+        road.proxy.hold()
+        road.advance(15)
+        road.proxy.cut()
+        road.proxy.heal()
+    road.settle()
+    assert road.proxy.connections > 1
+
+
+def test_gateway_refuses(road: Road) -> None:
+    """
+    A gateway that refuses for now is asked again, not given up: here its quarantine quota is used up, then raised.
+    """
+    site = road.site
+    site.gateway.kill()
+    site.configure(ledger="quarantine_max_bytes: 1")
+    site.gateway.start()
+    client = OtlpClient(site.target)
+    poison = Workload(1, "poison", clock=lambda: 1_000_000_000)  # 1970: too far in the past
+    assert client.send("metrics", poison.cumulative().body) > 0
+    client.close()
+    road.send(30)
+    join_all(road.senders, 60)
+    wait_until(lambda: "Will retry" in road.agent.output(), 30, "the Collector to be refused")
+    assert site.file() == []
+    site.gateway.terminate()
+    site.configure()
+    site.gateway.start()
+    road.settle()
+
+
+def test_gateway_killed(road: Road) -> None:
+    """
+    The gateway is killed three times under load and started again.
+    """
+    road.send(150)
+    for _ in range(3):
+        road.advance(25)
+        road.site.gateway.kill()
+        threading.Event().wait(0.2)
+        road.site.gateway.start()
+    road.settle()
+
+
+def test_collector_killed_with_a_full_queue(road: Road) -> None:
+    """
+    The Collector is killed while the network is cut and its queue on disk is full; started again, it delivers what
+    it took.
+    """
+    road.proxy.cut()
+    road.send(80)
+    for _ in range(2):
+        road.advance(30)
+        road.agent.kill()
+        road.agent.start()
+    join_all(road.senders, 60)
+    assert road.site.file() == []
+    road.proxy.heal()
+    road.settle()
