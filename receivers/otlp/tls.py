@@ -46,21 +46,18 @@ class Certificates:
         Read the files again if they changed; keep the old certificate, and say so once, if the new one cannot be used.
         """
         with self._lock:
+            signature = self._look()
+            if signature == self._signature:
+                return
+            self._signature = signature
             try:
-                signature = self._look()
-                if signature == self._signature:
-                    return
-                self._signature = signature
                 self._current = self._read()
             except ConfigurationError as error:
-                self._failed(error)
+                self.reload_failures += 1
+                self._log.error("certificate not reloaded, the old one stays in use", error=str(error))
                 return
             self.reloads += 1
         self._log.info("certificate reloaded", cert_file=str(self._config.cert_file))
-
-    def _failed(self, error: ConfigurationError) -> None:
-        self.reload_failures += 1
-        self._log.error("certificate not reloaded, the old one stays in use", error=str(error))
 
     def _fetch(self) -> Any:
         """
@@ -102,8 +99,11 @@ class Certificates:
 
 
 def _signature(file: Path) -> tuple[int, int, int]:
+    """
+    Return what differs when a file was replaced or written to; a missing one differs from any other.
+    """
     try:
         stat = file.stat()
-    except OSError as error:
-        raise ConfigurationError(f"reading '{file}': {error.strerror}") from error
+    except OSError:
+        return (0, 0, 0)
     return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
