@@ -2,6 +2,7 @@
 Bases of plugin configuration: frozen pydantic models that refuse unknown keys.
 """
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,6 +90,29 @@ class Only(PluginConfig):
     dimension: str | tuple[str, ...] | None = Field(default=None, description="Dimension ids.")
 
 
+def start_instant(text: str) -> int | Literal["now", "beginning"]:
+    """
+    Read an exporter's ``start``; a time comes back as nanoseconds since the Unix epoch. Raises ValueError.
+    """
+    if text == "now":
+        return "now"
+    if text == "beginning":
+        return "beginning"
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = datetime.min  # noqa: DTZ901 - refused below, as every time without an offset
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} is not now, beginning, or an RFC 3339 time such as 2026-11-01T00:00:00Z")
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+
+
+def _checked_start(text: str | None) -> str | None:
+    if text is not None:
+        start_instant(text)
+    return text
+
+
 class ExporterConfig(PluginConfig):
     """
     Keys that every exporter has; the engine acts on them, not the plugin.
@@ -96,7 +120,7 @@ class ExporterConfig(PluginConfig):
 
     type: str = Field(description="The exporter plugin; by default the name this exporter was given.")
     only: Only | None = Field(default=None, description="Which records it is given; absent: all.")
-    start: str | None = Field(
+    start: Annotated[str | None, AfterValidator(_checked_start)] = Field(
         default=None,
         description="Where a new exporter begins in a ledger that has records: now, beginning, or an RFC 3339 time.",
     )

@@ -24,6 +24,7 @@ DDL: Final = """
 CREATE TABLE exporter (
   name           TEXT    NOT NULL PRIMARY KEY,
   started_at     INTEGER NOT NULL,
+  only_filter    TEXT    NOT NULL,             -- JSON of `only` as the config has it; {} = every record
   cursor_seq     INTEGER NOT NULL,             -- the next record to be put into a batch
   cursor_ordinal INTEGER NOT NULL,
   next_batch     INTEGER NOT NULL DEFAULT 1,
@@ -45,7 +46,7 @@ CREATE TABLE batch (
   first_ordinal  INTEGER NOT NULL,
   last_seq       INTEGER NOT NULL,             -- inclusive
   last_ordinal   INTEGER NOT NULL,
-  only_filter    TEXT    NOT NULL,             -- JSON of `only` when it was formed; {} = every record
+  only_filter    TEXT    NOT NULL,             -- the same when it was formed
   ordinals       TEXT,                         -- JSON [[seq, [ordinal, ...]], ...]; NULL: all that the filter keeps
   count          INTEGER NOT NULL,
   attempt        INTEGER NOT NULL,             -- sends begun
@@ -95,6 +96,7 @@ class ExporterRow:
 
     name: str
     started_at: int
+    only_filter: str
     cursor: Position
     next_batch: int
     checkpoint: bytes | None
@@ -166,20 +168,31 @@ class Settlement:
     checkpoint: bytes | None = None
 
 
-def open_exporter(connection: apsw.Connection, name: str, start: Position, now_ns: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """
+    An exporter of the config: where it begins if it has no cursor yet, and its ``only`` as JSON.
+    """
+
+    name: str
+    start: Position
+    only_filter: str = "{}"
+
+
+def open_exporter(connection: apsw.Connection, opening: Opening, now_ns: int) -> None:
     """
     Give a new name its start position; a known one keeps its cursor. Clears a pause: opening is the person's act.
     """
     connection.execute(
-        "INSERT INTO exporter (name, started_at, cursor_seq, cursor_ordinal) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET paused = NULL",
-        (name, now_ns, start.seq, start.ordinal),
+        "INSERT INTO exporter (name, started_at, only_filter, cursor_seq, cursor_ordinal) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET paused = NULL, only_filter = excluded.only_filter",
+        (opening.name, now_ns, opening.only_filter, *opening.start),
     )
 
 
-_EXPORTER_COLUMNS = (
-    "SELECT name, started_at, cursor_seq, cursor_ordinal, next_batch, checkpoint, paused, created, excluded, delivered,"
-    " held, dead, void, attempts, (SELECT count(*) FROM batch WHERE exporter = name),"
+_EXPORTER_COLUMNS: Final = (
+    "SELECT name, started_at, only_filter, cursor_seq, cursor_ordinal, next_batch, checkpoint, paused, created, excluded,"
+    " delivered, held, dead, void, attempts, (SELECT count(*) FROM batch WHERE exporter = name),"
     " (SELECT coalesce(sum(count), 0) FROM batch WHERE exporter = name),"
     " (SELECT min(since) FROM batch WHERE exporter = name) FROM exporter"
 )
@@ -189,16 +202,19 @@ def exporters(connection: apsw.Connection) -> list[ExporterRow]:
     """
     Return every exporter that has a cursor, by name; those that the config no longer has as well.
     """
-    rows = connection.execute(f"{_EXPORTER_COLUMNS} ORDER BY name")
-    return [ExporterRow(row[0], row[1], Position(row[2], row[3]), *row[4:]) for row in rows]
+    return [_exporter(*row) for row in connection.execute(f"{_EXPORTER_COLUMNS} ORDER BY name")]
 
 
 def exporter(connection: apsw.Connection, name: str) -> ExporterRow | None:
     """
     Return one exporter's row, or None when it has no cursor.
     """
-    rows = connection.execute(f"{_EXPORTER_COLUMNS} WHERE name = ?", (name,))
-    return next((ExporterRow(row[0], row[1], Position(row[2], row[3]), *row[4:]) for row in rows), None)
+    row = connection.execute(f"{_EXPORTER_COLUMNS} WHERE name = ?", (name,)).fetchone()
+    return None if row is None else _exporter(*row)
+
+
+def _exporter(name: str, started_at: int, only_filter: str, seq: int, ordinal: int, *rest: Any) -> ExporterRow:
+    return ExporterRow(name, started_at, only_filter, Position(seq, ordinal), *rest)
 
 
 def batches(connection: apsw.Connection, name: str) -> list[BatchRow]:
