@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import SdkSenders
 from meterline.testing.peers import rotel_command
 from meterline.testing.process import Program, free_port
 from meterline.testing.sdks import SdkSenders

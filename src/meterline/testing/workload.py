@@ -8,7 +8,7 @@ order of its streams.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Literal, TypeAlias
@@ -145,7 +145,7 @@ class Workload:
             step, now = self._step(stream), self._tick()
             self._readings[stream] += step
             customer = self._customer("c", stream)
-            points.append(_point(customer, self._epoch, now, self._readings[stream]))
+            points.append(number_point(customer, self._epoch, now, self._readings[stream]))
             effects.append(Effect(customer, "cumulative", now, Decimal(step)))
         return self._metrics("proof.cumulative", CUMULATIVE, points, effects)
 
@@ -157,7 +157,7 @@ class Workload:
         for stream in self._chosen():
             step, now = self._step(stream), self._tick()
             customer = self._customer("d", stream)
-            points.append(_point(customer, self._ends[stream], now, step))
+            points.append(number_point(customer, self._ends[stream], now, step))
             self._ends[stream] = now
             effects.append(Effect(customer, "delta", now, Decimal(step)))
         return self._metrics("proof.delta", DELTA, points, effects)
@@ -170,7 +170,7 @@ class Workload:
         for stream in self._chosen():
             step, now = self._step(stream), self._tick()
             customer = self._customer("b", stream)
-            points.append(_point(customer, 0, now, step))
+            points.append(number_point(customer, 0, now, step))
             effects.append(Effect(customer, "bare", now, Decimal(step)))
         return self._metrics("proof.bare", DELTA, points, effects)
 
@@ -181,14 +181,7 @@ class Workload:
         points: list[NumberDataPoint],
         effects: list[Effect],
     ) -> Request:
-        request = ExportMetricsServiceRequest()
-        resource = request.resource_metrics.add()
-        resource.resource.attributes.append(attribute("service.instance.id", self.name))
-        metric = resource.scope_metrics.add().metrics.add(name=name, unit="1")
-        metric.sum.is_monotonic = True
-        metric.sum.aggregation_temporality = temporality
-        metric.sum.data_points.extend(points)
-        return Request(self._number, "metrics", request.SerializeToString(), tuple(effects))
+        return Request(self._number, "metrics", sum_body(name, temporality, points, self.name), tuple(effects))
 
     def logs(self) -> Request:
         """
@@ -211,11 +204,34 @@ class Workload:
         return Request(self._number, "logs", request.SerializeToString(), tuple(effects))
 
 
-def _point(customer: str, start: int, now: int, value: int | Decimal) -> NumberDataPoint:
+def sum_body(
+    name: str,
+    temporality: metrics_pb2.AggregationTemporality.ValueType,
+    points: Iterable[NumberDataPoint],
+    instance: str = "one",
+) -> bytes:
+    """
+    Encode a request of one monotonic sum, of the resource with this ``service.instance.id``.
+    """
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.append(attribute("service.instance.id", instance))
+    metric = resource.scope_metrics.add().metrics.add(name=name, unit="1")
+    metric.sum.is_monotonic = True
+    metric.sum.aggregation_temporality = temporality
+    metric.sum.data_points.extend(points)
+    return request.SerializeToString()
+
+
+def number_point(customer: str | None, start: int, now: int, value: float | Decimal) -> NumberDataPoint:
+    """
+    Make a point with the customer as its attribute: int as it is, anything else as a double.
+    """
     point = NumberDataPoint(start_time_unix_nano=start, time_unix_nano=now)
-    point.attributes.append(attribute("customer.id", customer))
-    if isinstance(value, Decimal):
-        point.as_double = float(value)
-    else:
+    if customer is not None:
+        point.attributes.append(attribute("customer.id", customer))
+    if isinstance(value, int):
         point.as_int = value
+    else:
+        point.as_double = float(value)
     return point
