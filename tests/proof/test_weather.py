@@ -22,8 +22,8 @@ from meterline.testing.site import Site
 from meterline.testing.workload import CUMULATIVE, attribute, number_point, sum_body
 
 MIB = 1_048_576
-TOKEN = "good-token"
-KEYS = f"auth: {{keys: [{{name: shop, token: {TOKEN}, customers: ['acme*']}}]}}"
+GOOD = "good-token"
+KEYS = f"auth: {{keys: [{{name: shop, token: {GOOD}, customers: ['acme*']}}]}}"
 
 
 class Weather:
@@ -98,7 +98,7 @@ def test_wrong_token(tmp_path: Path) -> None:
     """
     site = Site(tmp_path, grpc=KEYS)
     with site.gateway:
-        good = Weather(site, TOKEN)
+        good = Weather(site, GOOD)
         bad = OtlpClient(site.target, "bad-token")
         with pytest.raises(grpc.RpcError) as caught:
             bad.send("metrics", good.body(("acme", 1)))
