@@ -1,4 +1,3 @@
-# ruff: noqa: SLF001 - faults are planted through private names
 """
 A gateway with something changed inside, for tests only: ``python -m meterline.testing.child CHANGES run CONFIG``.
 
@@ -11,14 +10,24 @@ each of which the harness must catch:
 ``no_rollback``   a failed commit leaves the memory as it is.
 """
 
+# ruff: noqa: SLF001 - faults are planted through private names
+
 import os
 import random
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+import apsw
+
+from meterline.cli import main as meterline
+from meterline.delivery.judge import Decision, Settled
+from meterline.delivery.plan import Draft
+from meterline.delivery.worker import Worker
 from meterline.errors import LedgerFullError
 from meterline.intake.writer import Writer
-from meterline.ledger import Ledger
+from meterline.ledger import Ledger, deliveries
+from meterline.ledger.deliveries import BatchRow, Settlement
 from meterline.ledger.model import CommitGroup, CommitResult, LedgerOptions
 
 

@@ -94,7 +94,8 @@ def delivered_everywhere(folder: Path, records: int) -> bool:
 
 def file_tail(folder: Path, exporter: str = "file", name: str = "usage.ndjson") -> int:
     """
-    Return how many bytes of a dead gateway's file stand past the last durable checkpoint: the next start cuts them off.
+    Return how many bytes of a dead gateway's file stand past the last durable checkpoint: the next start cuts them
+    off.
     """
     path = folder / name
     with ledger_rows(folder) as ledger:
