@@ -58,7 +58,9 @@ def test_printable_leaves_nothing_unprintable(text: str) -> None:
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_on_a_terminal_it_is_drawn(no_color: str) -> None:
     """On a terminal the header is bold, except with NO_COLOR, and markup in foreign text is text."""
-    code = f"from meterline.cli.output import table; table(('name', 'value'), [('[red]acme[/red] ' + {HOSTILE[:8]!r}, 5)])"
+    code = (
+        f"from meterline.cli.output import table; table(('name', 'value'), [('[red]acme[/red] ' + {HOSTILE[:8]!r}, 5)])"
+    )
     shown = on_a_terminal([sys.executable, "-c", code], {"NO_COLOR": no_color, "TERM": "xterm", "COLUMNS": "80"})
 
     assert "[red]acme[/red]" in shown

@@ -1,0 +1,64 @@
+"""
+Help texts, held by golden files, and usage errors.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+COMMANDS = (
+    "",
+    "run",
+    "validate",
+    "totals",
+    "quarantine",
+    "quarantine ls",
+    "init",
+    "demo",
+    "plugins",
+    "plugins ls",
+    "plugins show",
+    "version",
+)
+
+
+def meterline(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """
+    Run the command in a process of its own.
+    """
+    env = {**os.environ, "COLUMNS": "100"}
+    command = [sys.executable, "-m", "meterline", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command: str, golden: Callable[[str, str], None]) -> None:
+    """Each command's help is what the golden file says."""
+    result = meterline(*command.split(), "--help")
+
+    assert result.returncode == 0
+    golden(f"help{'-' if command else ''}{command.replace(' ', '-')}.txt", result.stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("run",),
+        ("run", "a.yaml", "b.yaml"),
+        ("totals", "a.yaml", "--by", "rule"),
+        ("totals", "a.yaml", "--by", "customer,customer"),
+        ("totals", "a.yaml", "--from", "yesterday"),
+        ("totals", "a.yaml", "--from", "2026-11-22T18:30Z"),
+        ("demo", "--secs", "0"),
+    ],
+)
+def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:
+    """Wrong arguments: exit code 2, and a line that says which."""
+    result = meterline(*arguments)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Error:" in result.stderr
