@@ -2,7 +2,9 @@
 What a SQLite error means for the engine: full, fatal, corrupt, or try again.
 """
 
+import contextlib
 import errno
+from collections.abc import Iterator
 from typing import Final
 
 import apsw
@@ -44,3 +46,17 @@ def translate(error: apsw.Error, connection: apsw.Connection, doing: str) -> Met
     if is_storage(error) or isinstance(error, apsw.BusyError):
         return RetryableError(f"{doing}: {error}; nothing was stored")
     return error
+
+
+@contextlib.contextmanager
+def raised_as_meant(connection: apsw.Connection, doing: str) -> Iterator[None]:
+    """
+    Raise SQLite's errors as what they mean for the engine.
+    """
+    try:
+        yield
+    except apsw.Error as error:
+        told = translate(error, connection, doing)
+        if told is error:
+            raise
+        raise told from error

@@ -14,7 +14,7 @@ import apsw
 from meterline.api.plugin import Sample
 from meterline.clock import Clock
 from meterline.errors import CorruptLedgerError, LedgerFullError, RetryableError
-from meterline.ledger import codec, faults, generations, quarantine, restore, store
+from meterline.ledger import codec, faults, generations, quarantine, restore, store, upkeep
 from meterline.ledger.lock import OwnerLock
 from meterline.ledger.model import (
     CommitGroup,
@@ -148,11 +148,15 @@ class Ledger:
         """
         Bring the totals up to the last frame, once, before the first commit; returns how many frames were missing.
 
-        The kernel's own sums since the last flush died with the process; its frames did not.
+        The kernel's own sums since the last flush died with the process; its frames did not. One that fails its CRC is set
+        aside if every snapshot chunk covers it: its usage is missing from the totals, and an event says so.
+
+        :raises CorruptLedgerError: another one fails its CRC.
         """
         missing = self._last_seq - self._totals_through
         if missing:
             with self._writing.translated("catching up the totals"), self._writing.transaction():
+                upkeep.set_covered_aside(self._connection, self._totals_through, self._clock.now_ns())
                 rows = list(unflushed(self._connection, StoredNames(self._connection), expand))
                 store.store_totals(self._connection, rows, self._last_seq)
             self._totals_through = self._last_seq
@@ -251,13 +255,16 @@ class Ledger:
         if group.snapshot is not None:
             begun = group.snapshot.seq if self._cycle is None else self._cycle
             self._cycle = None if group.snapshot.complete else begun
-        if self._stale:
-            self._stale = False
-            self._holdings.load(self._connection)
         self._stats.bytes += size
         self._since_refresh += size
-        if self._since_refresh >= REFRESH_BYTES:
-            self._refresh()
+        with contextlib.suppress(
+            apsw.Error
+        ):  # the commit stands, whatever a look at the file meets; the next one looks again
+            if self._stale:
+                self._holdings.load(self._connection)
+                self._stale = False
+            if self._since_refresh >= REFRESH_BYTES:
+                self._refresh()
 
     # -- room
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 
 from meterline.errors import ConfigurationError
-from meterline.ledger import exact, schema, store
+from meterline.ledger import exact, faults, schema, store
 from meterline.ledger.lock import explained
 
 BUSY_MS = 5_000
@@ -31,7 +31,8 @@ def open_writer(path: Path, vfs: str | None, now_ns: int) -> apsw.Connection:
     except apsw.CantOpenError as error:
         raise ConfigurationError(f"opening ledger '{path}': {error}; let user {os.geteuid()} write it") from error
     try:
-        _prepare(connection, path, now_ns)
+        with faults.raised_as_meant(connection, f"opening ledger '{path}'"):
+            _prepare(connection, path, now_ns)
     except BaseException:
         connection.close()
         raise
@@ -60,17 +61,12 @@ def sync_directory(directory: Path) -> None:
 
 def _prepare(connection: apsw.Connection, path: Path, now_ns: int) -> None:
     connection.set_busy_timeout(BUSY_MS)
-    try:
-        new = schema.is_empty(connection)
-    except apsw.NotADBError as error:
-        raise ConfigurationError(
-            f"opening ledger '{path}': it is no SQLite file; set ledger.path to another file"
-        ) from error
+    new = schema.is_empty(connection, path)
     if new:
         connection.pragma("page_size", schema.PAGE_BYTES)
         connection.pragma("auto_vacuum", "INCREMENTAL")
     else:
-        schema.check_ours(connection, str(path))
+        schema.check_ours(connection, path)
     _configure(connection, path)
     if new:
         _create(connection, now_ns)

@@ -14,7 +14,7 @@ import apsw
 
 from meterline.errors import ConfigurationError, CorruptLedgerError
 from meterline.kernel.seam import BALANCE, Names, StoredFrame, TotalRow
-from meterline.ledger import frames, restore, schema
+from meterline.ledger import faults, frames, restore, schema
 from meterline.ledger.exact import units_of
 from meterline.ledger.model import FrameRow
 from meterline.ledger.names import StoredNames
@@ -238,20 +238,22 @@ def open_reader(path: Path, *, vfs: str | None = None) -> LedgerReader:
         return _empty()
     connection = _connect(path, vfs)
     try:
-        if schema.is_empty(connection):
-            connection.close()
-            return _empty()
-        schema.check_ours(connection, str(path))
-        _check_version(connection, path)
+        with faults.raised_as_meant(connection, f"reading ledger '{path}'"):
+            exists = not schema.is_empty(connection, path)
+            if exists:
+                _check_version(connection, path)
     except BaseException:
         connection.close()
         raise
-    return LedgerReader(connection, exists=True)
+    if exists:
+        return LedgerReader(connection, exists=True)
+    connection.close()
+    return _empty()
 
 
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
     try:
-        return connect_read_only(str(path), vfs)
+        return connect_read_only(str(path.absolute()), vfs)
     except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
         if not _settled(path):
             raise _unreadable(path, error) from error
@@ -275,7 +277,7 @@ def _settled(path: Path) -> bool:
 
 def connect_read_only(name: str, vfs: str | None) -> apsw.Connection:
     """
-    Open a read-only connection, and read from it once.
+    Open a read-only connection, and look at the file once.
     """
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     connection = apsw.Connection(name, flags=flags, vfs=vfs)
@@ -289,6 +291,7 @@ def connect_read_only(name: str, vfs: str | None) -> apsw.Connection:
 
 
 def _check_version(connection: apsw.Connection, path: Path) -> None:
+    schema.check_ours(connection, path)
     version = connection.pragma("user_version")
     if version < schema.SCHEMA_VERSION:
         raise ConfigurationError(

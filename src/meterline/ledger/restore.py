@@ -73,15 +73,19 @@ def _frames(connection: apsw.Connection, name: str, floor: int, last: int) -> It
     aside = frames.set_aside(connection, floor)
     expected = floor + 1
     for row, _ in frames.rows_after(connection, floor):
-        if row.seq != expected:
-            raise CorruptLedgerError(_way_out(name, expected, "is missing"))
-        expected += 1
+        _check_present(name, range(expected, row.seq), aside)
+        expected = row.seq + 1
         if row.frame is not None:
             yield row.frame
         elif row.seq not in aside:
             raise CorruptLedgerError(_way_out(name, row.seq, "fails its CRC"))
-    if expected <= last:
-        raise CorruptLedgerError(_way_out(name, expected, "is missing"))
+    _check_present(name, range(expected, last + 1), aside)
+
+
+def _check_present(name: str, missing: range, aside: set[int]) -> None:
+    for seq in missing:
+        if seq not in aside:
+            raise CorruptLedgerError(_way_out(name, seq, "is missing"))
 
 
 def _way_out(name: str, seq: int, what: str) -> str:

@@ -6,6 +6,7 @@ quantities are exact decimal text. Delivery's own tables stand in ``deliveries.D
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import apsw
@@ -204,15 +205,22 @@ def create(connection: apsw.Connection) -> None:
     connection.pragma("user_version", SCHEMA_VERSION)
 
 
-def is_empty(connection: apsw.Connection) -> bool:
+def is_empty(connection: apsw.Connection, path: Path) -> bool:
     """
     Say whether nothing was ever stored here: a new file, or one whose creation was cut off.
+
+    :raises ConfigurationError: it is no SQLite file.
     """
-    tables: int = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    try:
+        tables: int = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    except apsw.NotADBError as error:
+        raise ConfigurationError(
+            f"opening ledger '{path}': it is no SQLite file; set ledger.path to another file"
+        ) from error
     return tables == 0
 
 
-def check_ours(connection: apsw.Connection, name: str) -> None:
+def check_ours(connection: apsw.Connection, path: Path) -> None:
     """
     Refuse a SQLite file that is not a ledger, or one that a newer program has written.
 
@@ -220,12 +228,12 @@ def check_ours(connection: apsw.Connection, name: str) -> None:
     """
     if connection.pragma("application_id") != APPLICATION_ID:
         raise ConfigurationError(
-            f"opening ledger {name!r}: this SQLite file is no Meterline ledger; set ledger.path to another file"
+            f"opening ledger '{path}': this SQLite file is no Meterline ledger; set ledger.path to another file"
         )
     version = connection.pragma("user_version")
     if version > SCHEMA_VERSION:
         raise ConfigurationError(
-            f"opening ledger {name!r}: it has schema version {version}, this program knows up to {SCHEMA_VERSION};"
+            f"opening ledger '{path}': it has schema version {version}, this program knows up to {SCHEMA_VERSION};"
             " run the newer meterline that wrote it"
         )
 

@@ -2,6 +2,7 @@
 What the ledger does for itself, in small steps on the writer's thread: retention, scrubbing, giving pages back.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -46,6 +47,17 @@ def set_aside(connection: apsw.Connection, seq: int, records: int, detail: str, 
     event = Event("frame_corrupt", "", "", {"frame": seq, "records": records, "detail": detail})
     store.store_events(connection, [event], now_ns, seq)
     return True
+
+
+def set_covered_aside(connection: apsw.Connection, after: int, now_ns: int) -> None:
+    """
+    Set aside what fails its CRC between a frame and the snapshot's floor; inside the caller's transaction.
+    """
+    floor = restore.snapshot_floor(connection)
+    with closing(frames.rows_after(connection, after)) as rows:
+        bad = [row for row, _ in itertools.takewhile(lambda found: found[0].seq <= floor, rows) if row.frame is None]
+    for row in bad:
+        set_aside(connection, row.seq, row.records, "its CRC failed", now_ns)
 
 
 class Upkeep:

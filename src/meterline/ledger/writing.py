@@ -9,7 +9,7 @@ from typing import Final
 import apsw
 
 from meterline.clock import Clock
-from meterline.errors import FatalError, RetryableError
+from meterline.errors import FatalError, MeterlineError, RetryableError
 from meterline.ledger import faults
 from meterline.ledger.stats import Stats
 
@@ -80,15 +80,13 @@ class Writing:
         if self.dead:
             raise FatalError(f"{doing} in ledger {self._name!r}: an fsync failed before; the process must stop")
         try:
-            yield
-        except apsw.Error as error:
-            told = faults.translate(error, self.connection, f"{doing} in ledger {self._name!r}")
+            with faults.raised_as_meant(self.connection, f"{doing} in ledger {self._name!r}"):
+                yield
+        except (MeterlineError, apsw.Error) as error:
             self._stats.failures += 1
-            if isinstance(told, FatalError):
+            if isinstance(error, FatalError):
                 self._die()
-            if told is error:
-                raise
-            raise told from error
+            raise
 
     def checkpoint(self, at_least: int = CHECKPOINT_BYTES) -> None:
         """
