@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from meterline.api.config import ExporterConfig, PluginConfig, ReceiverConfig
-from meterline.config.diagnostics import Diagnostic
 from meterline.config.model import DedupeConfig, LedgerConfig, StateConfig, TelemetryConfig, TimeConfig, nanoseconds
 from meterline.config.pointer import Pointer
-from meterline.config.schema_walk import Way
-from meterline.config.validation import Fault
 from meterline.kernel.seam import MeterOptions
 from meterline.rules import RuleConfig, RuleSet
 
@@ -24,7 +21,7 @@ class Config:
     """
     A config that can be used. Secrets print as ``**********``; ``source_text`` is the file with them masked.
 
-    ``rule_set`` is ``rules``, compiled. ``locate`` finds the place of a value again, for lints.
+    ``rule_set`` is ``rules``, compiled. ``pointer`` finds the place of a value again, for lints.
     """
 
     path: Path
@@ -69,12 +66,6 @@ class Config:
         Return the sum of the receivers' byte budgets; a receiver without one adds the default of 256 MiB.
         """
         return sum(_budget(receiver) for receiver in self.receivers.values()) or _DEFAULT_BUDGET
-
-    def diagnostic(self, way: Way, code: str, message: str, remedy: str = "") -> Diagnostic:
-        """
-        Return a warning at a value of this config.
-        """
-        return self.pointer.diagnostic(Fault(way, code, message, "", remedy), severity="warning")
 
 
 def _budget(receiver: ReceiverConfig) -> int:

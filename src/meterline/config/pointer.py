@@ -2,12 +2,13 @@
 Points at values of a config file: from the way to a value to a diagnostic with line, column and excerpt.
 """
 
+from collections.abc import Iterator
 from typing import Literal
 
 from meterline.config.diagnostics import Diagnostic
 from meterline.config.redact import Redactor
 from meterline.config.schema_walk import Way
-from meterline.config.source import Item, SourceFile, Span
+from meterline.config.source import Item, SourceFile, Span, walk
 from meterline.config.validation import Fault, dotted
 
 Severity = Literal["error", "warning"]
@@ -54,6 +55,12 @@ class Pointer:
             path=dotted(fault.way),
             severity=severity,
         )
+
+    def items(self) -> Iterator[tuple[Way, Item]]:
+        """
+        Yield every value of the file with the way to it.
+        """
+        return walk(self._root) if self._root is not None else iter(())
 
     def _find(self, way: Way) -> tuple[Item | None, Span | None]:
         item, key = self._root, None

@@ -71,6 +71,8 @@ def identifier_text(value: Value) -> str | None:
     """
     if isinstance(value, str):
         return value or None
+    if isinstance(value, Decimal):  # a long integer of a JSON body; one with places or an exponent is none
+        return str(value) if value.as_tuple().exponent == 0 else None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 

@@ -52,7 +52,7 @@ def compile_when(source: str, *, log: bool, json_body: bool) -> When:
     binders = tuple(
         (name, _binder(name, predicate, body)) for name in sorted(reads.variables - _type_names(reads.variables))
     )
-    return When(predicate, stage, _fields(predicate, stage, body), binders)
+    return When(predicate, stage, _fields(predicate, stage, body, log=log), binders)
 
 
 def _type_names(names: set[str]) -> set[str]:
@@ -65,14 +65,14 @@ def _keys(predicate: Predicate, variable: str) -> tuple[str, ...] | None:
     return tuple(sorted(key for name, key in predicate.reads.keys if name == variable))
 
 
-def _fields(predicate: Predicate, stage: Stage, body: str) -> tuple[Path, ...] | Fields:
+def _fields(predicate: Predicate, stage: Stage, body: str, *, log: bool) -> tuple[Path, ...] | Fields:
     variables = predicate.reads.variables
     paths: list[Path] = [(name,) for name in _LOG_DEFAULTS if name in variables]
-    if stage == "point":
-        return tuple(paths)  # attributes and body stand in the point's own view
-    if "attributes" in predicate.reads.whole:
-        return Fields.ALL
-    paths += [("attributes", key) for key in _keys(predicate, "attributes") or ()]
+    if stage != "point" and "attributes" in variables:  # a point that is asked by itself shows its attributes
+        keys = _keys(predicate, "attributes")
+        if keys is None and not log:
+            return Fields.ALL
+        paths += [("attributes",)] if keys is None else [("attributes", key) for key in keys]
     if "body" in variables:
         keys = _keys(predicate, "body")
         paths += [(body,)] if keys is None else [(body, key) for key in keys]
