@@ -4,6 +4,7 @@ The ``meterline`` command: one group whose commands are imported when they are c
 
 import importlib
 import os
+import re
 from typing import Any
 
 import click
@@ -53,11 +54,26 @@ class _Lazy(click.Group):
 
 def report(error: MeterlineError) -> None:
     """
-    Print an error on stderr; several lines (diagnostics) stand as they are.
+    Print an error on stderr, with the word ``error`` before a plain one; diagnostics say it themselves.
     """
-    lines = str(error).split("\n")
-    label = click.style("error", fg="red", bold=True)
-    click.echo("\n".join([f"{label}: {printable(lines[0])}", *map(printable, lines[1:])]), err=True)
+    text = str(error)
+    click.echo(findings_text(text if _HEAD.match(text) else f"error: {text}"), err=True)
+
+
+def findings_text(text: str) -> str:
+    """
+    Return errors and warnings as a terminal may show them: their heads coloured, foreign characters escaped.
+    """
+    return "\n".join(_HEAD.sub(_coloured, printable(line)) for line in text.split("\n"))
+
+
+_HEAD = re.compile(r"^(error|warning)(\[\w+\])?(?=: )")
+
+
+def _coloured(head: re.Match[str]) -> str:
+    return (
+        click.style(head[0], fg="red" if head[1] == "error" else "yellow", bold=True) if head.start() == 0 else head[0]
+    )
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -3,6 +3,7 @@ Own metrics on the OpenTelemetry SDK: observable instruments that read what the 
 """
 
 import os
+import platform
 import resource
 import threading
 import time
@@ -21,6 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from meterline import __version__
 from meterline.api import Sample
 from meterline.config.model import PushConfig
+from meterline.kernel import load_kernel
 from meterline.telemetry.http import Reply
 from meterline.telemetry.table import METRICS, Metric
 
@@ -117,8 +119,10 @@ def pushing(config: PushConfig) -> PeriodicExportingMetricReader:
 
 def process_samples() -> Iterable[Sample]:
     """
-    Return the numbers of this process: processor seconds, resident bytes, open files, threads, uptime.
+    Return the numbers of this process: what runs, processor seconds, resident bytes, open files, threads, uptime.
     """
+    build = {"version": __version__, "kernel": load_kernel().implementation, "python": platform.python_version()}
+    yield Sample("meterline_build_info", build, 1)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     yield Sample("meterline_process_cpu_seconds", {}, usage.ru_utime + usage.ru_stime)
     resident_pages = int(Path("/proc/self/statm").read_text().split()[1])

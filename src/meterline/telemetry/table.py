@@ -31,10 +31,135 @@ class Metric:
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
-METRICS: tuple[Metric, ...] = (
+_RECEIVER = ("receiver", "transport")
+_SIGNAL = (*_RECEIVER, "signal")
+
+_PROCESS = (
     Metric("meterline_process_uptime_seconds", "gauge", "s", "Time since the process started."),
     Metric("meterline_process_cpu_seconds", "counter", "s", "Processor time used by this process."),
     Metric("meterline_process_memory_rss_bytes", "gauge", "By", "Resident memory of this process."),
     Metric("meterline_process_open_files", "gauge", "", "Open file descriptors of this process."),
     Metric("meterline_process_threads", "gauge", "", "Threads of this process."),
+    Metric(
+        "meterline_build_info",
+        "gauge",
+        "",
+        "Always 1; what runs stands in the labels.",
+        ("version", "kernel", "python"),
+    ),
 )
+
+_RECEIVERS = (
+    Metric(
+        "meterline_receiver_accepted_metric_points",
+        "counter",
+        "",
+        "Metric points stored and not in quarantine.",
+        _RECEIVER,
+    ),
+    Metric(
+        "meterline_receiver_quarantined_metric_points", "counter", "", "Metric points stored in quarantine.", _RECEIVER
+    ),
+    Metric(
+        "meterline_receiver_refused_metric_points",
+        "counter",
+        "",
+        "Metric points of requests that were not stored, as far as they were read.",
+        _RECEIVER,
+    ),
+    Metric(
+        "meterline_receiver_accepted_log_records", "counter", "", "Log records stored and not in quarantine.", _RECEIVER
+    ),
+    Metric("meterline_receiver_quarantined_log_records", "counter", "", "Log records stored in quarantine.", _RECEIVER),
+    Metric(
+        "meterline_receiver_refused_log_records",
+        "counter",
+        "",
+        "Log records of requests that were not stored, as far as they were read.",
+        _RECEIVER,
+    ),
+    Metric(
+        "meterline_receiver_requests",
+        "counter",
+        "",
+        "Requests by what they were answered: ok, partial_success, or the gRPC code.",
+        (*_SIGNAL, "outcome"),
+    ),
+    Metric("meterline_receiver_received_bytes", "counter", "By", "Bytes of requests as they came.", _SIGNAL),
+    Metric("meterline_receiver_stored_bytes", "counter", "By", "Bytes of stored requests, decompressed.", _SIGNAL),
+    Metric("meterline_receiver_in_flight_bytes", "gauge", "By", "Bytes of requests being handled.", _RECEIVER),
+    Metric("meterline_receiver_waiting_requests", "gauge", "", "Requests that wait for a thread.", _RECEIVER),
+    Metric("meterline_receiver_threads", "gauge", "", "Threads that handle requests.", _RECEIVER),
+    Metric(
+        "meterline_receiver_certificate_reloads",
+        "counter",
+        "",
+        "Times that changed TLS files were taken up.",
+        _RECEIVER,
+    ),
+    Metric(
+        "meterline_receiver_certificate_reload_failures",
+        "counter",
+        "",
+        "Times that changed TLS files could not be used; the old ones stay in use.",
+        _RECEIVER,
+    ),
+)
+
+_INTAKE = (
+    Metric(
+        "meterline_intake_points",
+        "counter",
+        "",
+        "Points by what became of them: recorded, quarantined, duplicate, no_usage, unmatched.",
+        ("receiver", "signal", "outcome"),
+    ),
+    Metric("meterline_intake_quarantined_points", "counter", "", "Points in quarantine by reason code.", ("reason",)),
+    Metric("meterline_intake_undecodable_requests", "counter", "", "Requests refused as broken.", ("receiver",)),
+    Metric("meterline_intake_refused_requests", "counter", "", "Requests told to come again, by reason.", ("reason",)),
+    Metric("meterline_intake_internal_errors", "counter", "", "Errors that nobody expected; any is worth a report."),
+    Metric("meterline_intake_in_flight_bytes", "gauge", "By", "Bytes of bodies between door and answer."),
+    Metric("meterline_intake_queue_size", "gauge", "", "Bodies and jobs that wait for the writer."),
+)
+
+_LEDGER = (
+    Metric("meterline_ledger_commits", "counter", "", "Transactions committed and synced."),
+    Metric("meterline_ledger_commit_seconds", "counter", "s", "Time spent in transactions, their sync included."),
+    Metric("meterline_ledger_sync_seconds", "counter", "s", "Time spent in COMMIT alone: the log written and synced."),
+    Metric("meterline_ledger_commit_failures", "counter", "", "Transactions that failed and were undone."),
+    Metric("meterline_ledger_full", "counter", "", "Times that the disk was full or the size limit was reached."),
+    Metric("meterline_ledger_checkpoints", "counter", "", "Times that the log was brought into the main file."),
+    Metric("meterline_ledger_checkpoint_seconds", "counter", "s", "Time spent in checkpoints."),
+    Metric("meterline_ledger_frames", "counter", "", "Frames stored."),
+    Metric("meterline_ledger_stored_bytes", "counter", "By", "Bytes of frames stored, compressed."),
+    Metric("meterline_ledger_used_bytes", "gauge", "By", "Bytes of pages in use; what ledger.max_bytes limits."),
+    Metric("meterline_ledger_free_bytes", "gauge", "By", "Bytes of pages that are free for reuse."),
+    Metric("meterline_ledger_wal_bytes", "gauge", "By", "Size of the log beside the main file."),
+    Metric("meterline_ledger_corrupt_frames", "gauge", "", "Frames that failed their checksum; any is an alarm."),
+    Metric("meterline_ledger_reserve_held", "gauge", "", "1 while the room kept back for bookkeeping is there."),
+    Metric("meterline_ledger_quarantine_open", "gauge", "", "Open quarantine entries by reason code.", ("reason",)),
+)
+
+
+def _exporter(name: str, kind: Kind, description: str, unit: str = "") -> Metric:
+    return Metric(f"meterline_exporter_{name}", kind, unit, description, ("exporter",))
+
+
+_EXPORTERS = (
+    _exporter(
+        "delivered_records", "counter", "Records that the backend has; kept in the ledger, a restart loses nothing."
+    ),
+    _exporter("excluded_records", "counter", "Records passed over by `only`."),
+    _exporter("send_attempts", "counter", "Sends begun."),
+    _exporter("pending_records", "gauge", "Records that wait for this exporter."),
+    _exporter("pending_batches", "gauge", "Batches formed and not settled."),
+    _exporter("lag_records", "gauge", "Records not yet put into a batch."),
+    _exporter("held_records", "gauge", "Records that wait for a person."),
+    _exporter("dead_records", "gauge", "Records given up and kept."),
+    _exporter("void_records", "gauge", "Records withdrawn by a correction."),
+    _exporter("oldest_pending_seconds", "gauge", "Age of the oldest record that waits.", "s"),
+    _exporter("paused", "gauge", "1 while the exporter waits for a person to act."),
+    _exporter("connected", "gauge", "1 while the exporter is connected."),
+)
+
+METRICS: tuple[Metric, ...] = (*_PROCESS, *_RECEIVERS, *_INTAKE, *_LEDGER, *_EXPORTERS)
