@@ -17,18 +17,17 @@ from meterline.api import Receiver, ReceiverContext
 from meterline.receivers.otlp import OtlpReceiver
 from meterline.testing.receivers import (
     ID_KEY,
-    Books,
     Connection,
     Fate,
     Harness,
     Reply,
-    Script,
     Sent,
     drive,
     judge,
     receiver_suite,
     running,
 )
+from meterline.testing.scripted_intake import Books, Script
 
 
 def metrics_request(ids: Sequence[str]) -> bytes:

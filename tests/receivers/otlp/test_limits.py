@@ -209,7 +209,7 @@ def test_a_request_of_64_mib_passes(start: Any, connect: Any, intake: Any, rng: 
 
 BOMB_SERVER = """
 import resource, sys
-from meterline.testing.receivers import ScriptedIntake, Script
+from meterline.testing.scripted_intake import ScriptedIntake, Script
 from meterline.api import ReceiverContext, SystemClock
 from meterline.receivers.otlp import OtlpReceiver
 import random, structlog

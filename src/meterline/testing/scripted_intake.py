@@ -1,0 +1,150 @@
+"""
+An intake that answers as a script says, at random and seeded, and keeps books of what it decided.
+"""
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from meterline.api import Answer, Format, Principal, Status, Ticket
+
+STOP_SECS: Final = 20.0
+"""How long ``close`` waits for what is queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """
+    How likely (weights) each answer is; ``partial``: how likely some points of a stored request are in quarantine.
+    """
+
+    stored: int = 1
+    retry: int = 0
+    undecodable: int = 0
+    partial: float = 0.0
+
+    def decide(self, rng: random.Random, points: int) -> Answer:
+        """
+        Draw the answer to a body of so many points.
+        """
+        weights = {Status.STORED: self.stored, Status.RETRY: self.retry, Status.UNDECODABLE: self.undecodable}
+        status = rng.choices(list(weights), list(weights.values()))[0]
+        if status is not Status.STORED:
+            return Answer(status, points, message="scripted", retry_after_secs=0.01)
+        rejected = rng.randint(1, points) if points and rng.random() < self.partial else 0
+        return Answer(status, points, rejected, "scripted" if rejected else "")
+
+
+@dataclass(slots=True)
+class Books:
+    """
+    What the intake decided: how often each id was stored, quarantined, refused for good.
+    """
+
+    stored: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    senders: set[tuple[str, Principal]] = field(default_factory=set)
+
+
+class ScriptedIntake:
+    """
+    An ``api.Intake`` whose one writer thread answers what is queued in random order, as its script says.
+    """
+
+    ready = True
+
+    def __init__(self, ids: Callable[[bytes, Format], list[str]], script: Script, rng: random.Random) -> None:
+        self._ids = ids
+        self._script = script
+        self._rng = rng
+        self._queue: SimpleQueue[tuple[bytes, Format, Ticket] | None] = SimpleQueue()
+        self._gate = threading.Event()
+        self._gate.set()
+        self._lock = threading.Lock()
+        self.submitted = threading.Semaphore(0)
+        self.in_flight = 0
+        self.failure: BaseException | None = None
+        self.books = Books()
+        self._writer = threading.Thread(target=self._run, name="scripted-intake", daemon=True)
+        self._writer.start()
+
+    def reserve(self, nbytes: int) -> bool:
+        """
+        Take bytes; there are always enough.
+        """
+        with self._lock:
+            self.in_flight += nbytes
+        return True
+
+    def release(self, nbytes: int) -> None:
+        """
+        Give bytes back.
+        """
+        with self._lock:
+            self.in_flight -= nbytes
+
+    def submit(self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket) -> None:
+        """
+        Queue a body.
+        """
+        self.books.senders.add((receiver, principal))
+        self._queue.put((body, fmt, ticket))
+        self.submitted.release()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """
+        Decide nothing inside the block: a commit that takes its time.
+        """
+        self._gate.clear()
+        try:
+            yield
+        finally:
+            self._gate.set()
+
+    def close(self) -> None:
+        """
+        End the writer thread; raises what went wrong in it.
+        """
+        self._queue.put(None)
+        self._writer.join(STOP_SECS)
+        if self.failure is not None:
+            raise self.failure
+
+    def _run(self) -> None:
+        while True:
+            group = self._group()
+            self._gate.wait()
+            self._rng.shuffle(group)
+            for body, fmt, ticket in (item for item in group if item is not None):
+                ticket.resolve(self._decide(body, fmt))
+            if None in group:
+                return
+
+    def _group(self) -> list[tuple[bytes, Format, Ticket] | None]:
+        group = [self._queue.get()]
+        try:
+            while True:
+                group.append(self._queue.get_nowait())
+        except Empty:
+            return group
+
+    def _decide(self, body: bytes, fmt: Format) -> Answer:
+        try:
+            ids = self._ids(body, fmt)
+            answer = self._script.decide(self._rng, len(ids))
+        except BaseException as error:  # noqa: BLE001  # raised again by close; the sender must be answered
+            self.failure = error
+            return Answer(Status.RETRY)
+        if answer.status is Status.UNDECODABLE:
+            self.books.refused.update(ids)
+        if answer.status is Status.STORED:
+            self.books.quarantined.update(ids[: answer.rejected])
+            self.books.stored.update(ids[answer.rejected :])
+        return answer
