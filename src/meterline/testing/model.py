@@ -1,0 +1,257 @@
+"""
+What the gateway must make of random input, worked out another way: sets of time cells, ``fractions``, no code of the kernel.
+
+One unit of time is one cell; cell t stands for (t - 1, t]. What was counted of a stream is a set of cells, so a window overlaps
+when it has a cell in common. Meanings: semantics.md 1-4. Slow, short, and the judge of the tests that use it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal, TypeAlias
+
+Reading: TypeAlias = int | float | Decimal
+Fate: TypeAlias = Literal["usage", "duplicate", "no_usage", "quarantined"]
+Answer: TypeAlias = tuple[Fate, Fraction, int]
+
+EPOCHS = 16
+WINDOWS = 16
+SPANS = 32
+
+
+def exact(reading: Reading) -> Fraction:
+    """
+    Return a reading by its shortest decimal, to the nearest 10^-18, half-even.
+    """
+    number = Fraction(repr(reading)) if isinstance(reading, float) else Fraction(reading)
+    return Fraction(round(number * 10**18), 10**18)
+
+
+class Covered:
+    """
+    Cells that were counted, in at most 32 runs; the oldest run goes first, and its end is the floor.
+    """
+
+    def __init__(self) -> None:
+        self.cells: set[int] = set()
+        self.floor = 0
+
+    def add(self, cells: set[int]) -> None:
+        """
+        Count cells.
+        """
+        self.cells |= cells
+        firsts = sorted(cell for cell in self.cells if cell - 1 not in self.cells)
+        if len(firsts) > SPANS:
+            gone = {cell for cell in self.cells if cell < firsts[1]}
+            self.cells -= gone
+            self.floor = max(self.floor, *gone)
+
+
+class DeltaStream:
+    """
+    A delta sum whose points have a start before their time.
+    """
+
+    def __init__(self) -> None:
+        self.covered = Covered()
+        self.windows: set[tuple[int, int, Fraction]] = set()
+
+    def step(self, start: int, time: int, value: Fraction) -> Answer:
+        """
+        Take one window.
+        """
+        window = set(range(start + 1, time + 1))
+        values = {kept for end, begin, kept in self.windows if (begin, end) == (start, time)}
+        forgotten = len(self.windows) == WINDOWS and time < min(self.windows)[0]
+        contained = window <= self.covered.cells and start >= self.covered.floor
+        if value in values or (not values and contained and forgotten):
+            return "duplicate", value, start
+        self.windows = set(sorted(self.windows | {(time, start, value)})[-WINDOWS:])
+        if values or start < self.covered.floor or window & self.covered.cells:
+            return "quarantined", value, start
+        self.covered.add(window)
+        return "usage", value, start
+
+
+@dataclass
+class Epoch:
+    """
+    One life of a counter.
+    """
+
+    last: int
+    value: Fraction
+    cells: set[int] = field(default_factory=set)
+    disputed: bool = False
+
+
+class CumulativeStream:
+    """
+    A counter; start 0 is a start that nobody said.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: dict[int, Epoch] = {}
+        self.old = Covered()
+
+    def step(self, start: int, time: int, value: Fraction) -> Answer:
+        """
+        Take one reading.
+        """
+        epoch = self.epochs.get(start)
+        if epoch is None:
+            return self._open(start, time, value)
+        if time <= epoch.last:
+            fate: Fate = "no_usage" if time < epoch.last else "duplicate" if value == epoch.value else "quarantined"
+            return fate, value, start
+        self._grow(start, epoch, set(range(epoch.last + 1, time + 1)))
+        fell, began = value < epoch.value, epoch.last
+        usage = value if fell else value - epoch.value
+        epoch.last, epoch.value = time, value
+        if fell and start:
+            return "quarantined", usage, began
+        return self._fate(epoch, usage), usage, began
+
+    def _open(self, start: int, time: int, value: Fraction) -> Answer:
+        window = set(range(start + 1, time + 1))
+        if start not in {0, time} and window <= self.old.cells:
+            return "no_usage", value, start
+        epoch = self.epochs[start] = Epoch(time, value)
+        if start in {0, time}:
+            fate: Fate = "no_usage"
+        else:
+            beyond = start < self.old.floor and not window & self.old.cells
+            epoch.disputed = beyond
+            self._grow(start, epoch, window)
+            fate = "quarantined" if beyond else self._fate(epoch, value)
+        self._forget()
+        return fate, value, start
+
+    def _grow(self, start: int, epoch: Epoch, cells: set[int]) -> None:
+        others = [other.cells for key, other in self.epochs.items() if key != start and not other.disputed]
+        epoch.disputed = epoch.disputed or bool(cells & self.old.cells.union(*others))
+        if not epoch.disputed:
+            epoch.cells |= cells
+
+    @staticmethod
+    def _fate(epoch: Epoch, usage: Fraction) -> Fate:
+        if not usage:
+            return "no_usage"
+        return "quarantined" if epoch.disputed else "usage"
+
+    def _forget(self) -> None:
+        known = sorted(start for start in self.epochs if start)
+        if len(known) > EPOCHS:
+            oldest = self.epochs.pop(known[0])
+            cells = oldest.cells or (set() if oldest.disputed else {known[0] + 1})
+            if cells and max(cells) > self.old.floor:
+                self.old.add(cells)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """
+    A point as one rule reads it: the reading, and who is charged. ``customer`` None: missing. ``since``: activation.
+    """
+
+    rule: str
+    customer: str | None
+    dimension: str
+    reading: Reading
+    since: int = 0
+    track: str = "number"
+
+
+@dataclass(frozen=True)
+class ModelPoint:
+    """
+    A point of a request. ``stream``: identity of a stream or log (None: a log that equals no other). No claim: unmatched.
+    """
+
+    kind: Literal["delta", "cumulative", "log"]
+    stream: Hashable
+    start: int
+    time: int
+    claims: tuple[Claim, ...] = ()
+
+
+Record: TypeAlias = tuple[str, str, str, Fraction, int | None, int]
+"""Rule, customer, dimension, value, start, time."""
+
+
+class Model:
+    """
+    Feed it requests; ``totals``, ``records``, ``balance`` (points) and ``claims`` are what must come out.
+    """
+
+    def __init__(self) -> None:
+        self.streams: dict[Hashable, DeltaStream | CumulativeStream] = {}
+        self.seen: dict[Hashable, set[Fraction]] = defaultdict(set)
+        self.records: Counter[Record] = Counter()
+        self.totals: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
+        self.balance: Counter[str] = Counter()
+        self.claims: Counter[str] = Counter()
+
+    def feed(self, request: Sequence[ModelPoint]) -> list[str]:
+        """
+        Take one request; return what became of each point.
+        """
+        repeats: Counter[Hashable] = Counter()
+        fates = [self._point(point, repeats) for point in request]
+        self.balance.update(fates)
+        return fates
+
+    def _point(self, point: ModelPoint, repeats: Counter[Hashable]) -> str:
+        steps: dict[Hashable, Answer] = {}
+        fates = {self._claim(point, claim, steps, repeats) for claim in point.claims}
+        for fate in ("recorded", "quarantined", "duplicate", "no_usage"):
+            if fate in fates:
+                return fate
+        return "unmatched"
+
+    def _claim(self, point: ModelPoint, claim: Claim, steps: dict[Hashable, Answer], repeats: Counter[Hashable]) -> str:
+        if point.kind == "log":
+            answer = self._log(point, claim)
+        else:
+            if claim.track not in steps:
+                steps[claim.track] = self._step(point, claim.track, exact(claim.reading), repeats)
+            answer = steps[claim.track]
+        fate = self._stage_four(point, claim, answer)
+        self.claims[fate] += 1
+        return fate
+
+    def _step(self, point: ModelPoint, track: str, value: Fraction, repeats: Counter[Hashable]) -> Answer:
+        if point.kind == "delta" and point.start in {0, point.time}:
+            same = (point.stream, track, point.time, value)
+            repeats[same] += 1
+            known = self.seen[*same, repeats[same]]
+            fate: Fate = "duplicate" if known else "usage"
+            known.add(value)
+            return fate, value, point.start
+        kind = DeltaStream if point.kind == "delta" else CumulativeStream
+        return self.streams.setdefault((point.stream, track), kind()).step(point.start, point.time, value)
+
+    def _log(self, point: ModelPoint, claim: Claim) -> Answer:
+        value = exact(claim.reading)
+        if point.stream is None:
+            return "usage", value, 0
+        known = self.seen[claim.rule, point.stream]
+        fate: Fate = "duplicate" if value in known else "quarantined" if known else "usage"
+        known.add(value)
+        return fate, value, 0
+
+    def _stage_four(self, point: ModelPoint, claim: Claim, answer: Answer) -> str:
+        fate, value, began = answer
+        if fate != "usage":
+            return fate
+        if not value or (point.kind == "cumulative" and began < claim.since):
+            return "no_usage"
+        if claim.customer is None:
+            return "quarantined"
+        start = None if point.kind == "log" or (point.kind == "delta" and not point.start) else began
+        self.records[claim.rule, claim.customer, claim.dimension, value, start, point.time] += 1
+        self.totals[claim.customer, claim.dimension] += value
+        return "recorded"
