@@ -10,6 +10,9 @@ DEV := .venv-dev
 BUILD := pyproject.toml setup.py MANIFEST.in
 SOURCES := $(shell find src receivers exporters \( -name '*.py' -o -name '*.yaml' -o -name '*.json' -o -name '*.sql' \) -print)
 
+# sessions use the tools of the environment that nox runs in
+NOX = PATH="$(CURDIR)/$(DEV)/bin:$$PATH" nox --session
+
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -23,11 +26,11 @@ test: $(DEV)/.installed
 	$(DEV)/bin/python -m pytest -m "not slow and not peer"
 
 check: $(DEV)/.installed
-	$(DEV)/bin/python -m nox -s lint types proto docs
+	$(NOX) lint types proto docs
 	$(DEV)/bin/python -m pytest -m "slow or peer"
 
 bench: $(DEV)/.installed
-	$(DEV)/bin/python -m nox -s bench
+	$(NOX) bench
 
 clean:
 	rm -rf $(VENV) $(DEV) build dist .nox .pytest_cache .mypy_cache .ruff_cache
@@ -36,6 +39,7 @@ $(VENV)/.installed: $(BUILD) $(SOURCES)
 	@test -n "$(PYTHON)" || { echo "make: no python3 found; Meterline needs Python 3.11 or newer"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Meterline needs Python 3.11 or newer; name one with PYTHON=..."; exit 1; }
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv --clear $(VENV)
+	rm -rf build  # what an earlier build left there would be installed too
 	$(VENV)/bin/pip install --quiet .
 	touch $@
 
