@@ -36,21 +36,21 @@ class Stored(NamedTuple):
 
 def pack(body: bytes, label: str, effort: Effort) -> Stored:
     """
-    Compress if that makes it smaller by an eighth at least. ``label`` is what the body belongs to; the CRC covers it, so that
-    a body under a wrong number is found too.
+    Compress if that makes it smaller by an eighth at least. ``label`` is what the body belongs to; the CRC covers it and
+    the codec, so that a body under a wrong number is found too.
     """
     if effort != "none" and len(body) >= _MIN_BYTES:
         packed = _compressor(_LEVELS[effort]).compress(body)
         if len(packed) <= len(body) - len(body) // 8:
-            return Stored(checksum(packed, label), ZSTD, packed)
-    return Stored(checksum(body, label), RAW, body)
+            return Stored(checksum(packed, f"{label} {ZSTD}"), ZSTD, packed)
+    return Stored(checksum(body, f"{label} {RAW}"), RAW, body)
 
 
 def unpack(stored: Stored, label: str) -> bytes:
     """
     Return the body as it was given to ``pack``. Raises CorruptBodyError.
     """
-    if checksum(stored.body, label) != stored.crc:
+    if checksum(stored.body, f"{label} {stored.codec}") != stored.crc:
         raise CorruptBodyError(label)
     if stored.codec == RAW:
         return stored.body

@@ -15,7 +15,7 @@ from meterline.ledger.names import unpack_definitions
 from meterline.ledger.store import frame_label
 
 _COLUMNS: Final = (
-    "SELECT f.seq, f.gen, f.records, f.committed_at, f.size, f.meters, f.crc, f.codec, f.body,"
+    "SELECT f.seq, f.gen, f.records, f.committed_at, f.size, f.first_meter, f.meters, f.crc, f.codec, f.body,"
     " d.first_meter, d.meters, d.crc, d.codec, d.body FROM frame f"
     " LEFT JOIN definition d ON f.meters > 0 AND d.first_meter = f.first_meter"
 )
@@ -59,10 +59,10 @@ def _frame(row: tuple[Any, ...]) -> StoredFrame | None:
     """
     None: the body or the definitions are not what was stored.
     """
-    seq, gen, records, _, _, meters = row[:6]
+    seq, gen, records, _, _, first_meter, meters = row[:7]
     try:
-        body = codec.unpack(codec.Stored(*row[6:9]), frame_label(seq, gen, records))
-        definitions = unpack_definitions(row[9:]) if meters else b""
+        body = codec.unpack(codec.Stored(*row[7:10]), frame_label(seq, gen, records, first_meter, meters))
+        definitions = unpack_definitions(row[10:]) if meters else b""
     except (codec.CorruptBodyError, CorruptLedgerError, TypeError):
         return None
     return StoredFrame(seq, gen, body, definitions)

@@ -71,6 +71,7 @@ def _prepare(connection: apsw.Connection, path: Path, now_ns: int) -> None:
     if new:
         _create(connection, now_ns)
     schema.migrate(connection)
+    schema.check_tables(connection, path)
 
 
 def _configure(connection: apsw.Connection, path: Path) -> None:

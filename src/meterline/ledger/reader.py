@@ -3,12 +3,13 @@ Reading a ledger beside the process that writes it, or when there is none.
 """
 
 import contextlib
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import apsw
 
@@ -20,10 +21,22 @@ from meterline.ledger.model import FrameRow
 from meterline.ledger.names import StoredNames
 from meterline.quantity import Quantity
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 BUSY_MS = 5_000
 
 Expand = Callable[[StoredFrame, Names], Iterable[TotalRow]]
 """What a frame adds to the totals: ``kernel.records(frame.body, names).totals()``."""
+
+
+def _as_meant(method: Callable[Concatenate["LedgerReader", P], T]) -> Callable[Concatenate["LedgerReader", P], T]:
+    @functools.wraps(method)
+    def reading(self: "LedgerReader", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with faults.raised_as_meant(self.connection, "reading the ledger"):
+            return method(self, *args, **kwargs)
+
+    return reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +127,14 @@ class LedgerReader:
         finally:
             self.connection.execute("ROLLBACK")
 
+    @_as_meant
     def last_seq(self) -> int:
         """
         Return the number of the newest frame; 0: none.
         """
         return restore.last_seq(self.connection)
 
+    @_as_meant
     def frames(self, after_seq: int, max_bytes: int) -> list[FrameRow]:
         """
         Return the next frames in order: at least one if there is any, then while they fit into ``max_bytes``.
@@ -135,6 +150,7 @@ class LedgerReader:
                 found.append(row)
         return found
 
+    @_as_meant
     def frame(self, seq: int) -> FrameRow | None:
         """
         Return one frame; None when retention has dropped it or it never was.
@@ -147,6 +163,7 @@ class LedgerReader:
         """
         return self._names
 
+    @_as_meant
     def totals(self, expand: Expand, from_hour: int | None = None, to_hour: int | None = None) -> list[UsageTotal]:
         """
         Return exact totals of the hours from ``from_hour`` up to, not including, ``to_hour`` (ns, whole hours).
@@ -172,6 +189,7 @@ class LedgerReader:
             if low <= row.hour < high:
                 yield row.customer, row.dimension, row.value, row.count
 
+    @_as_meant
     def quarantine(self, *, open_only: bool = True) -> list[QuarantineRow]:
         """
         Return the quarantine index, oldest first.
@@ -184,6 +202,7 @@ class LedgerReader:
                 places[row].append(int(frame))
         return [_quarantine_row(row, places) for row in rows]
 
+    @_as_meant
     def balance(self) -> Mapping[str, int]:
         """
         Return the counters by the names in ``kernel.seam.BALANCE``.
@@ -191,6 +210,7 @@ class LedgerReader:
         row: Any = self.connection.execute(f"SELECT {', '.join(BALANCE)} FROM balance").fetchone()  # noqa: S608
         return dict(zip(BALANCE, row, strict=True))
 
+    @_as_meant
     def meta(self) -> Mapping[str, Any]:
         """
         Return the table ``meta``: ``ledger.id``, ``created_at``, ``totals_through``, ``snapshot_floor``.
@@ -198,6 +218,7 @@ class LedgerReader:
         rows: list[Any] = self.connection.execute("SELECT key, value FROM meta").fetchall()
         return dict(rows)
 
+    @_as_meant
     def rules(self, gen: int) -> RulesRow | None:
         """
         Return the rule set of a generation; None when there is none.
@@ -254,6 +275,8 @@ def open_reader(path: Path, *, vfs: str | None = None) -> LedgerReader:
 def _connect(path: Path, vfs: str | None) -> apsw.Connection:
     try:
         return connect_read_only(str(path.absolute()), vfs)
+    except apsw.NotADBError as error:
+        raise schema.not_sqlite(path) from error
     except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
         if not _settled(path):
             raise _unreadable(path, error) from error

@@ -3,14 +3,17 @@ What a start reads back: snapshot chunks, the frames after the oldest of them, o
 """
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import apsw
 
 from meterline.errors import CorruptLedgerError
 from meterline.kernel.seam import Chunk, StoredFrame
-from meterline.ledger import codec, frames
+from meterline.ledger import codec, faults, frames
 from meterline.ledger.model import StoredState
 from meterline.ledger.store import get_meta
+
+T = TypeVar("T")
 
 
 def snapshot_floor(connection: apsw.Connection) -> int:
@@ -45,15 +48,27 @@ def stored_state(connection: apsw.Connection, name: str, idle: int) -> StoredSta
     """
     Return lazy iterators over one connection: walk them one after the other, before anything is committed.
     """
-    last = last_seq(connection)
-    return StoredState(
-        chunks=_chunks(connection, name),
-        frames=_frames(connection, name, snapshot_floor(connection), last),
-        open_raw=(row[0] for row in connection.execute("SELECT key FROM open_key")),
-        idle=idle,
-        next_meter=next_meter(connection),
-        last_seq=last,
-    )
+    doing = f"restoring from ledger {name!r}"
+    with faults.raised_as_meant(connection, doing):
+        last = last_seq(connection)
+        return StoredState(
+            chunks=_as_meant(connection, doing, _chunks(connection, name)),
+            frames=_as_meant(connection, doing, _frames(connection, name, snapshot_floor(connection), last)),
+            open_raw=_as_meant(connection, doing, _open_raw(connection)),
+            idle=idle,
+            next_meter=next_meter(connection),
+            last_seq=last,
+        )
+
+
+def _as_meant(connection: apsw.Connection, doing: str, rows: Iterator[T]) -> Iterator[T]:
+    with faults.raised_as_meant(connection, doing):
+        yield from rows
+
+
+def _open_raw(connection: apsw.Connection) -> Iterator[bytes]:
+    for (key,) in connection.execute("SELECT key FROM open_key"):
+        yield bytes(key)
 
 
 def _chunks(connection: apsw.Connection, name: str) -> Iterator[Chunk]:

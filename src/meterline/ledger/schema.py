@@ -7,11 +7,11 @@ quantities are exact decimal text. Delivery's own tables stand in ``deliveries.D
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
-from meterline.errors import ConfigurationError
+from meterline.errors import ConfigurationError, CorruptLedgerError
 from meterline.kernel.seam import BALANCE
 from meterline.ledger import deliveries
 
@@ -57,7 +57,7 @@ CREATE TABLE frame (
   records      INTEGER NOT NULL,              -- how many usage records it holds
   first_meter  INTEGER NOT NULL,              -- its own definitions: first meter id and how many; see definition
   meters       INTEGER NOT NULL,
-  crc          INTEGER NOT NULL,              -- CRC-32 of "seq gen records" and the stored body
+  crc          INTEGER NOT NULL,              -- CRC-32 of "seq gen records first_meter meters codec" and the stored body
   codec        INTEGER NOT NULL,              -- 0 as it is, 1 zstd
   size         INTEGER NOT NULL,              -- bytes of the body before compression
   body         BLOB    NOT NULL
@@ -214,10 +214,15 @@ def is_empty(connection: apsw.Connection, path: Path) -> bool:
     try:
         tables: int = connection.execute("SELECT count(*) FROM sqlite_schema").get
     except apsw.NotADBError as error:
-        raise ConfigurationError(
-            f"opening ledger '{path}': it is no SQLite file; set ledger.path to another file"
-        ) from error
+        raise not_sqlite(path) from error
     return tables == 0
+
+
+def not_sqlite(path: Path) -> ConfigurationError:
+    """
+    Return the error for a file that SQLite does not take.
+    """
+    return ConfigurationError(f"opening ledger '{path}': it is no SQLite file; set ledger.path to another file")
 
 
 def check_ours(connection: apsw.Connection, path: Path) -> None:
@@ -236,6 +241,26 @@ def check_ours(connection: apsw.Connection, path: Path) -> None:
             f"opening ledger '{path}': it has schema version {version}, this program knows up to {SCHEMA_VERSION};"
             " run the newer meterline that wrote it"
         )
+
+
+def check_tables(connection: apsw.Connection, path: Path) -> None:
+    """
+    Compare the tables with those of this version; what a person has added beside them is not looked at.
+
+    :raises CorruptLedgerError: one is missing or altered.
+    """
+    fresh = apsw.Connection(":memory:")
+    create(fresh)
+    query = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+    rows: list[Any] = connection.execute(query).fetchall()
+    found = dict(rows)
+    for name, sql in fresh.execute(query):
+        if found.get(name) != sql:
+            raise CorruptLedgerError(
+                f"opening ledger '{path}': {name!r} is not as schema version {SCHEMA_VERSION} has it; the file is damaged"
+                " or was altered by hand: restore it from a backup"
+            )
+    fresh.close()
 
 
 def migrate(

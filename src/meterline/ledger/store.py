@@ -22,18 +22,19 @@ _TOTAL: Final = (
 )
 
 
-def frame_label(seq: int, gen: int, records: int) -> str:
+def frame_label(*numbers: int) -> str:
     """
-    Return what a frame's CRC covers besides its body.
+    Return what a frame's CRC covers besides its body and codec: seq, gen, records, first_meter, meters.
     """
-    return f"{seq} {gen} {records}"
+    return " ".join(map(str, numbers))
 
 
 def store_frame(connection: apsw.Connection, frame: Frame, now_ns: int) -> int:
     """
     Store a frame with its definitions, counts and events, but for its quarantine; returns the bytes stored.
     """
-    stored = codec.pack(frame.body, frame_label(frame.seq, frame.gen, frame.records), "fast")
+    label = frame_label(frame.seq, frame.gen, frame.records, frame.first_meter, frame.meters)
+    stored = codec.pack(frame.body, label, "fast")
     numbers = (frame.seq, frame.gen, now_ns, frame.points, frame.records, frame.first_meter, frame.meters)
     connection.execute(
         "INSERT INTO frame VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
