@@ -2,7 +2,6 @@
 ``meterline run``: one gateway and its telemetry, from a config until a signal.
 """
 
-import sys
 from pathlib import Path
 
 import click
@@ -64,7 +63,6 @@ def _announce(gateway: Gateway, telemetry: Telemetry) -> None:
     for name, address in telemetry.endpoints.items():
         click.echo(f"listening telemetry.{name} http {address}")
     click.echo("ready")
-    sys.stdout.flush()
 
 
 def _wait(gateway: Gateway, stop: StopSignal) -> None:

@@ -10,7 +10,7 @@ import click
 
 from meterline.cli.configs import read_config
 from meterline.cli.demo.child import GatewayProcess
-from meterline.cli.demo.producer import Producer, Tally, quiet_sdk
+from meterline.cli.demo.producer import Producer, Tally, plain_sdk
 from meterline.cli.demo.report import Findings, show
 from meterline.cli.signals import StopSignal
 from meterline.cli.totals import expander
@@ -39,7 +39,7 @@ def command(folder: Path, *, secs: float, seed: int | None) -> None:
     Ends with what each customer used, the proof that it equals what was sent, and what to do next. Uses free ports
     of this machine and writes into one folder only.
     """
-    quiet_sdk()
+    plain_sdk()
     prepare(folder)
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     click.echo(f"demo in {folder}/ with seed {seed}")

@@ -3,6 +3,7 @@ A program such as customers run: an OpenTelemetry SDK that counts requests and l
 """
 
 import logging
+import os
 import random
 import threading
 import time
@@ -109,8 +110,10 @@ class Producer:
         )
 
 
-def quiet_sdk() -> None:
+def plain_sdk() -> None:
     """
-    Keep the SDK's own chatter off the screen.
+    Let nothing of this shell redirect or switch off the demo's SDK, and keep its chatter off the screen.
     """
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        del os.environ[name]
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
