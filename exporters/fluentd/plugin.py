@@ -18,7 +18,8 @@ from meterline.api import (
     Sample,
     Verdict,
 )
-from meterline.exporters.fluentd.config import FluentdConfig, TlsConfig
+from meterline.api.network import ClientTls, host_and_port
+from meterline.exporters.fluentd.config import FluentdConfig
 from meterline.exporters.fluentd.forward import chunk_id, packed_entry, packed_forward
 from meterline.exporters.fluentd.sender import AckingSender, DoubtError
 
@@ -113,7 +114,7 @@ class FluentdExporter(Exporter[FluentdConfig]):
             port,
             timeout=config.timeout_secs,
             ack_timeout=config.ack_timeout_secs,
-            tls=(_tls_context(config.tls), config.tls.server_name or host) if config.tls else None,
+            tls=_tls(config.tls, host) if config.tls else None,
             secrets=secrets,
         )
 
@@ -135,18 +136,11 @@ def _packed(batch: Batch) -> tuple[list[bytes], dict[int, Outcome]]:
 def _address(endpoint: str) -> tuple[str, int]:
     if endpoint.startswith("unix:"):
         return f"unix://{endpoint.removeprefix('unix:')}", 0
-    host, _, port = endpoint.rpartition(":")
-    return host.strip("[]"), int(port)
+    return host_and_port(endpoint)
 
 
-def _tls_context(config: TlsConfig) -> ssl.SSLContext:
+def _tls(config: ClientTls, host: str) -> tuple[ssl.SSLContext, str]:
     try:
-        context = ssl.create_default_context(cafile=config.ca_file)
-        if config.cert_file is not None:
-            context.load_cert_chain(config.cert_file, config.key_file, password="")
-    except OSError as error:  # ssl.SSLError is one
-        files = ", ".join(
-            f"'{file}'" for file in (config.ca_file, config.cert_file, config.key_file) if file is not None
-        )
-        raise PausedError(f"loading certificates from {files}: {error}; give PEM files, then restart") from error
-    return context
+        return config.context(), config.server_name or host
+    except OSError as error:
+        raise PausedError(str(error)) from error

@@ -2,31 +2,14 @@
 Configuration of the OTLP receiver: names, defaults and what must fit together.
 """
 
-import re
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from meterline.api import PluginConfig, ReceiverConfig, Secret
-from meterline.api.config import RelativePath
+from meterline.api import PluginConfig, ReceiverConfig, RelativePath, Secret
+from meterline.api.network import ListenAddress
 
 _MIB = 1024 * 1024
-_HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]+):(\d{1,5})")
-
-
-def _checked_endpoint(endpoint: str) -> str:
-    """
-    Return the endpoint when it is ``host:port``, ``[ipv6]:port`` or ``unix:/path``.
-    """
-    if endpoint.startswith("unix:") and len(endpoint) > len("unix:"):
-        return endpoint
-    match = _HOST_PORT.fullmatch(endpoint)
-    if match is None or int(match[1]) > 65_535:
-        raise ValueError(f"reading endpoint {endpoint!r}: write host:port, [ipv6]:port or unix:/path")
-    return endpoint
-
-
-Endpoint = Annotated[str, AfterValidator(_checked_endpoint)]
 
 
 class KeepaliveConfig(PluginConfig):
@@ -89,7 +72,9 @@ class GrpcConfig(PluginConfig):
     The gRPC listener.
     """
 
-    endpoint: Endpoint = Field(default="127.0.0.1:4317", description="Address to listen on; port 0 takes a free one.")
+    endpoint: ListenAddress = Field(
+        default="127.0.0.1:4317", description="Address to listen on; port 0 takes a free one."
+    )
     max_request_bytes: PositiveInt = Field(
         default=64 * _MIB, le=2**31 - 1, description="Size limit of a request, before and after decompression."
     )

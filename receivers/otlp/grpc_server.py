@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from meterline.api import ConfigurationError, ReceiverContext, Sample
+from meterline.api.network import host_and_port
 from meterline.receivers.otlp.config import GrpcConfig
 from meterline.receivers.otlp.export import LOGS_SERVICE, METRICS_SERVICE, ExportService
 from meterline.receivers.otlp.health import Health
@@ -155,9 +156,9 @@ def _why_not(address: str) -> str:
     """
     Return the operating system's reason, which the core keeps to itself.
     """
-    host, _, port = address.rpartition(":")
     try:
-        family, kind, protocol, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        host, port = host_and_port(address)
+        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.bind(target)
     except (OSError, ValueError) as error:
