@@ -412,7 +412,7 @@ class ExporterContract:
 
 def exporter_suite(backend: type[Backend]) -> type[ExporterContract]:
     """
-    Return a test class for this backend: ``TestMyExporter = exporter_suite(MyBackend)``.
+    Make the test class of a backend, to be assigned to a name that begins with ``Test``.
     """
     return type(f"Test{backend.__name__}", (ExporterContract,), {"backend": backend, "__test__": True})
 
