@@ -3,7 +3,7 @@ Config: one YAML file in, typed sections out, or every error of it at once with 
 """
 
 from meterline.config.diagnostics import ConfigurationErrors, Diagnostic
-from meterline.config.lint import lint, notes
+from meterline.config.lint import lint
 from meterline.config.load import load_config
 from meterline.config.loaded import Config
 from meterline.config.model import (
@@ -29,5 +29,4 @@ __all__ = [
     "json_schema",
     "lint",
     "load_config",
-    "notes",
 ]

@@ -1,5 +1,5 @@
 """
-Warnings about a config that can be used, and notes about what it allows.
+Warnings about a config that can be used.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,6 @@ from meterline.rules.text import canonical_text
 
 _LOOPBACK: Final = ("127.", "[::1]", "localhost", "unix:")
 _BOUNDS: Final = frozenset({"gte", "gt", "lte", "lt"})
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def lint(config: Config) -> list[Diagnostic]:
@@ -33,27 +32,6 @@ def lint(config: Config) -> list[Diagnostic]:
         faults += _exposed(("receivers", name), receiver)
     found = [config.pointer.diagnostic(fault, severity="warning") for fault in faults]
     return sorted(found, key=lambda each: (each.line, each.column, each.code))
-
-
-def notes(config: Config) -> list[str]:
-    """
-    Return what ``validate`` prints besides: how much each listener may buffer before its byte budget counts it.
-    """
-    return [
-        f"{_dotted(way)}: up to {_bytes(bound)} may be buffered before admission "
-        f"({connections:,} connections x {streams:,} streams x {_bytes(size)}); "
-        "lower max_connections, max_concurrent_streams or max_request_bytes to lower it"
-        for name, receiver in config.receivers.items()
-        for way, section in _models(("receivers", name), receiver)
-        for connections, streams, size in _limits(section)
-        for bound in (connections * streams * size,)
-    ]
-
-
-def _limits(section: BaseModel) -> Iterator[tuple[int, int, int]]:
-    found = [getattr(section, key, None) for key in ("max_connections", "max_concurrent_streams", "max_request_bytes")]
-    if all(isinstance(value, int) for value in found):
-        yield found[0], found[1], found[2]  # type: ignore[misc]
 
 
 def _sections(config: Config) -> Iterator[Fault]:
@@ -105,17 +83,3 @@ def _exposed(way: Way, receiver: BaseModel) -> Iterator[Fault]:
         elif tls is None:
             words = f"the tokens of {endpoint} travel in plain text"
             yield Fault((*at, "endpoint"), "ML108", words, "", "write `tls: {cert_file: ..., key_file: ...}`")
-
-
-def _dotted(way: Way) -> str:
-    return ".".join(map(str, way))
-
-
-def _bytes(count: int) -> str:
-    """
-    Return whole bytes in the largest unit that keeps one decimal place meaningful.
-    """
-    size, unit = count, 0
-    while size >= 10 * 1024 and unit < len(_UNITS) - 1:
-        size, unit = size // 1024, unit + 1
-    return f"{size:,} {_UNITS[unit]}"
