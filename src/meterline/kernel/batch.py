@@ -20,13 +20,29 @@ class NumberBlock:
     ``head`` is joined fixed-size beginnings of the points, which their keys complete; or b"" and ``payloads`` has them whole.
     """
 
-    __slots__ = ("entry", "flags", "head", "keys", "n", "payloads", "plain", "size", "slots", "starts", "times", "values", "version")
+    __slots__ = (
+        "entry",
+        "first",
+        "flags",
+        "head",
+        "keys",
+        "n",
+        "payloads",
+        "plain",
+        "size",
+        "slots",
+        "starts",
+        "times",
+        "values",
+        "version",
+    )
 
     def __init__(self, entry: ContextEntry, keys: list[bytes]) -> None:
         """
         Make a block whose columns the walk fills.
         """
         self.entry = entry
+        self.first = 0
         self.keys = keys
         self.n = len(keys)
         self.starts: Sequence[int] = ()
@@ -75,13 +91,14 @@ class DistributionBlock:
     The points of a histogram, exponential histogram or summary.
     """
 
-    __slots__ = ("entry", "keys", "n", "points", "slots", "version")
+    __slots__ = ("entry", "first", "keys", "n", "points", "slots", "version")
 
     def __init__(self, entry: ContextEntry, points: list[DistributionPoint]) -> None:
         """
         Take the walked points.
         """
         self.entry = entry
+        self.first = 0
         self.points = points
         self.keys = [point.key for point in points]
         self.n = len(points)
@@ -121,13 +138,14 @@ class LogBlock:
     The log records of one scope. ``claims``: per record what resolving made of it.
     """
 
-    __slots__ = ("claims", "entry", "n", "records", "version")
+    __slots__ = ("claims", "entry", "first", "n", "records", "version")
 
     def __init__(self, entry: ContextEntry, records: list[LogRecord]) -> None:
         """
         Take the walked records.
         """
         self.entry = entry
+        self.first = 0
         self.records = records
         self.n = len(records)
         self.claims: list[object] | None = None
@@ -147,7 +165,7 @@ class PythonBatch:
     """
     The blocks of one body in wire order. ``skipped``: points of contexts that no rule can match.
 
-    ``decisions``: what gated charges were answered, by the point's index: (mask that holds, mask that erred).
+    ``decisions``: what gated charges were answered, by the point's number (``Block.first`` + index): masks that hold, that erred.
     """
 
     __slots__ = ("blocks", "body", "decisions", "fmt", "plan", "points", "skipped")
@@ -161,5 +179,8 @@ class PythonBatch:
         self.plan = plan
         self.blocks = blocks
         self.skipped = skipped
-        self.points = skipped + sum(block.n for block in blocks)
+        self.points = skipped
+        for block in blocks:
+            block.first = self.points
+            self.points += block.n
         self.decisions: dict[int, tuple[int, int]] = {}

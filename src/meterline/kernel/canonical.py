@@ -11,6 +11,7 @@ sender's encoder)::
     text              "s" + u32 length + UTF-8
     bytes             "b" + u32 length + bytes
     array             "a" + u32 count + items
+    JSON number       "j" + u32 length + text: sign, digits, "e", exponent, no zero at the end of the digits; for what is not an int64
     map               "m" + u32 count + per entry, sorted by the key's UTF-8: u32 length + key + value; the last of equal keys
 
 Stream identity = BLAKE2b, 16 bytes, no key, of ``"meterline.stream.1"`` + map(resource attributes) + text(scope name) +
@@ -24,6 +25,7 @@ that came before it in the request, and time is time_unix_nano, or observed_time
 
 import struct
 from collections.abc import Iterable
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -198,8 +200,10 @@ def canonical(value: Value) -> bytes:
         return put_text(value)
     if isinstance(value, bool):
         return b"t" if value else b"f"
-    if isinstance(value, int):
+    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
         return b"i" + _I64.pack(value)
+    if isinstance(value, int | Decimal):
+        return _json_number(Decimal(value))
     if isinstance(value, float):
         return b"d" + (_NAN if value != value else _F64.pack(value))  # noqa: PLR0124 (only a NaN differs from itself)
     if isinstance(value, bytes):
@@ -207,6 +211,14 @@ def canonical(value: Value) -> bytes:
     if isinstance(value, dict):
         return canonical_map({key.encode(): canonical(item) for key, item in value.items()})
     return b"".join((b"a", _U32.pack(len(value)), *map(canonical, value)))
+
+
+def _json_number(value: Decimal) -> bytes:
+    sign, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits)).rstrip("0") or "0"
+    shift = int(exponent) + len(digits) - len(text) if text != "0" else 0
+    raw = f"{'-' * sign}{text.lstrip('0') or '0'}e{shift}".encode()
+    return b"j" + _U32.pack(len(raw)) + raw
 
 
 def canonical_map(entries: dict[bytes, bytes]) -> bytes:

@@ -100,7 +100,22 @@ class ContextEntry:
     ``failure``: why the names or the canonical form cannot be read; such points are refused when a rule matches.
     """
 
-    __slots__ = ("_context", "_prefix", "bindings", "data", "id", "key", "monotonic", "name", "owner", "scope", "temporality", "type", "unit", "verdict")
+    __slots__ = (
+        "_context",
+        "_prefix",
+        "bindings",
+        "data",
+        "id",
+        "key",
+        "monotonic",
+        "name",
+        "owner",
+        "scope",
+        "temporality",
+        "type",
+        "unit",
+        "verdict",
+    )
 
     def __init__(self, scope: ScopeEntry, key: tuple[int, bytes, bytes, int, bool]) -> None:
         """

@@ -228,7 +228,10 @@ class Unknown:
 @dataclass(frozen=True, slots=True)
 class Applied:
     """
-    What became of the points of one batch; the five counts add up to ``points``. ``message`` names the reasons.
+    What became of the points of one batch; the five counts add up to ``points``.
+
+    ``answered``: the request is an exact repeat that its digest recognised, all points are duplicate, and its first answer
+    named that many as quarantined: the sender is told the same again.
     """
 
     points: int = 0
@@ -238,6 +241,7 @@ class Applied:
     no_usage: int = 0
     unmatched: int = 0
     reasons: Mapping[Reason, int] = field(default_factory=dict)
+    answered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,15 @@ import struct
 from collections.abc import Callable
 
 from meterline.api.receiver import Format
-from meterline.kernel.batch import Block, DistributionBlock, DistributionPoint, LogBlock, Number, NumberBlock, PythonBatch
+from meterline.kernel.batch import (
+    Block,
+    DistributionBlock,
+    DistributionPoint,
+    LogBlock,
+    Number,
+    NumberBlock,
+    PythonBatch,
+)
 from meterline.kernel.plan import LOGS, ContextEntry, PythonPlan, ScopeEntry
 from meterline.kernel.walk_points import (
     exponential_point,
@@ -332,11 +340,7 @@ class _Points:
 
     def _check_unknown(self, block: NumberBlock) -> None:
         known = block.entry.bindings
-        odd = [
-            index
-            for index, key in enumerate(self.rests)
-            if key not in known and not only_attributes(key)
-        ]
+        odd = [index for index, key in enumerate(self.rests) if key not in known and not only_attributes(key)]
         if odd:
             self._careful(block)
 

@@ -1,0 +1,139 @@
+"""
+One batch into the open frame: repeats of whole requests first, then block by block.
+"""
+
+from collections.abc import Iterable
+from operator import eq
+
+from meterline.kernel import canonical
+from meterline.kernel.batch import Block, DistributionBlock, LogBlock, NumberBlock, PythonBatch
+from meterline.kernel.core import Call, Core, Source
+from meterline.kernel.fast import apply_block
+from meterline.kernel.framing import DigestRow
+from meterline.kernel.logs import apply_record, needs_digest
+from meterline.kernel.points import apply_point
+from meterline.kernel.seam import Applied, Temporality
+from meterline.kernel.state import NO_SLOT
+from meterline.kernel.steps.ids import Found
+
+_UNDECIDED = (0, 0)
+
+
+def apply_batch(core: Core, batch: PythonBatch, received_at: int, source: Source) -> Applied | None:
+    """
+    Step all points; None when the batch must be resolved again, or the open frame is of an older generation.
+    """
+    plan = (batch.plan.gen, batch.plan.rules_hash)
+    if batch.plan.gen != core.table.gen or not _bound(core, batch):
+        return None
+    if core.plan != plan:
+        if core.frame is not None and not core.frame.empty:
+            return None
+        _renew(core, plan)
+    call = Call(source, received_at, core.options)
+    call.points = batch.points
+    if not batch.points:
+        return call.applied()
+    frame = core.opened(received_at)
+    digest = _digest(batch, source) if any(map(_indistinct, [core] * len(batch.blocks), batch.blocks)) else b""
+    if digest:
+        known = core.digests.get(digest)
+        if known is not None:
+            return _repeat(core, call, batch.points, known)
+    if batch.skipped:
+        core.unmatched(call, batch.skipped)
+    for block in batch.blocks:
+        _apply_block(core, call, batch, block, digest)
+    if digest and core.digests.add(digest, call.quarantined, received_at, frame.received_at) is Found.NEW:
+        frame.digests.append(DigestRow(digest, call.quarantined.to_bytes(8, "little")))
+    return call.applied()
+
+
+def _bound(core: Core, batch: PythonBatch) -> bool:
+    """
+    Say whether everything that the batch needs is known and resident, as of now.
+    """
+    version, unloaded = core.table.version, core.table.unloaded
+    for block in batch.blocks:
+        if block.entry.skip:
+            continue
+        if isinstance(block, LogBlock):
+            if block.claims is None:
+                return False
+        elif block.slots is None or block.version != version or block.entry.owner is not core.table:
+            return False
+        elif unloaded and not unloaded.isdisjoint(core.table.all_slots(block)):
+            return False
+    return True
+
+
+def _renew(core: Core, plan: tuple[int, str]) -> None:
+    """
+    Begin a generation: every stream takes the slow path once, which declares its meter anew.
+    """
+    if plan[0] != core.plan[0]:
+        fast = core.columns.fast
+        for slot in range(len(fast)):
+            fast[slot] = -1
+    core.plan = plan
+    core.frame = None
+
+
+def _indistinct(core: Core, block: Block) -> bool:
+    """
+    Say whether a block has points that cannot be told from a repeat by themselves.
+    """
+    if block.entry.skip:
+        return False
+    if isinstance(block, LogBlock):
+        return needs_digest(block)
+    if block.entry.temporality is not Temporality.DELTA or not any(slot != NO_SLOT for slot in block.slots or ()):
+        return False
+    if isinstance(block, NumberBlock):
+        return 0 in block.starts or any(map(eq, block.starts, block.times))
+    return any(not point.start or point.start == point.time for point in block.points)
+
+
+def _digest(batch: PythonBatch, source: Source) -> bytes:
+    """
+    Hash the decompressed body, the signal and the principal.
+    """
+    head = canonical.put_text(batch.fmt.value) + canonical.put_text(source.principal)
+    return canonical.digest(b"meterline.request.1", head, batch.body)
+
+
+def _repeat(core: Core, call: Call, points: int, answered: int) -> Applied:
+    """
+    Answer a request that was answered before: all its points are duplicates.
+    """
+    core.opened().balance.received += points
+    core.opened().balance.duplicate += points
+    call.duplicate = points
+    return call.applied(answered)
+
+
+def _apply_block(core: Core, call: Call, batch: PythonBatch, block: Block, digest: bytes) -> None:
+    if block.entry.skip:
+        core.unmatched(call, block.n)
+    elif isinstance(block, LogBlock):
+        for index in range(block.n):
+            apply_record(core, call, block, index, batch.decisions.get(block.first + index, _UNDECIDED), digest)
+    elif isinstance(block, DistributionBlock) or not apply_block(core, call, block):
+        _apply_points(core, call, batch, block)
+
+
+def _apply_points(core: Core, call: Call, batch: PythonBatch, block: NumberBlock | DistributionBlock) -> None:
+    decisions = batch.decisions
+    for index in _order(block):
+        apply_point(core, call, block, index, decisions.get(block.first + index, _UNDECIDED))
+
+
+def _order(block: NumberBlock | DistributionBlock) -> Iterable[int]:
+    """
+    Return the order in which points are stepped: by time, so that late points of one request are not late (otlp.md C7.3).
+    """
+    if isinstance(block, NumberBlock):
+        times = block.times
+    else:
+        times = [point.time for point in block.points]
+    return sorted(range(block.n), key=times.__getitem__)

@@ -1,0 +1,138 @@
+"""
+Stage 4: what becomes of each claim once the stream's step has given a quantity and its window (semantics.md 1).
+"""
+
+from meterline.kernel.core import Call, Claims, Core
+from meterline.kernel.framing import QuarantineRow, encode_charge
+from meterline.kernel.reasons import Reason
+from meterline.kernel.seam import Charge, QuarantineEntry
+from meterline.kernel.tallies import HOUR
+from meterline.quantity import QUANTITY_LIMIT, format_units
+
+
+class Usage:
+    """
+    A quantity that a step gave, in 10^-18, and where it stands in time. ``start`` 0 with ``instant``: no window.
+    """
+
+    __slots__ = ("amount", "identity", "instant", "k", "start", "time")
+
+    def __init__(self, amount: int, start: int, time: int, identity: bytes) -> None:
+        self.amount = amount
+        self.start = start
+        self.time = time
+        self.identity = identity
+        self.instant = False
+        self.k = 0
+
+    @property
+    def hour(self) -> int:
+        """
+        Return the hour of the totals: of the window's last nanosecond, or of the instant.
+        """
+        return (self.time if self.instant else self.time - 1) // HOUR * HOUR
+
+
+def active(charge: Charge, since: int, usage: Usage, *, cumulative: bool) -> bool:
+    """
+    Say whether a charge counted already when the window began (cumulative), or at the point's time (if it was written).
+    """
+    if cumulative:
+        return usage.start >= since
+    return not charge.active_from or usage.time > since
+
+
+def gates(mask: tuple[int, int], index: int) -> tuple[bool, bool]:
+    """
+    Return (holds, erred) of a gated charge.
+    """
+    return bool(mask[0] >> index & 1), bool(mask[1] >> index & 1)
+
+
+def verdict_on(charge: Charge, usage: Usage, passing: int, index: int, decision: tuple[int, int]) -> Reason | bool:
+    """
+    Decide one active claim: True makes a record, False no usage, a reason a ``claim`` entry.
+
+    ``passing``: mask of the point's charges that are active and whose gates hold.
+    """
+    if charge.gated and gates(decision, index)[1]:
+        return Reason.RULE_ERROR
+    if not passing >> index & 1 or not usage.amount or charge.ignore:
+        return False
+    if charge.failure is not None:
+        return charge.failure
+    if charge.rivals & passing & ~(1 << index):
+        return Reason.AMBIGUOUS_RULES
+    if charge.customer is None or charge.dimension is None:
+        return Reason.MISSING_CUSTOMER if charge.customer is None else Reason.MISSING_DIMENSION
+    if not -QUANTITY_LIMIT < usage.amount * charge.factor < QUANTITY_LIMIT:
+        return Reason.RECORD_OUT_OF_RANGE
+    return True
+
+
+def record(core: Core, claims: Claims, charge: Charge, usage: Usage) -> None:
+    """
+    Count a record that a slow row or a log row makes.
+    """
+    claims.records += 1
+    core.opened().tallies.record(
+        charge.customer or "", charge.dimension or "", usage.hour, usage.amount * charge.factor
+    )
+
+
+def hold(
+    core: Core, call: Call, claims: Claims, reason: Reason, charge: Charge, usage: Usage, record_id: bytes
+) -> None:
+    """
+    Quarantine one claim with its quantity, its window and the id that its record would have.
+    """
+    claims.quarantined += 1
+    frame = core.opened(call.received_at)
+    source = frame.source(call.source.receiver, call.source.principal)
+    detail = f"{format_units(usage.amount, 18)} for {charge.customer or '?'} / {charge.dimension or '?'}"
+    frame.quarantine.append(
+        QuarantineRow(
+            reason.kind,
+            reason,
+            charge.rule,
+            usage.identity,
+            source,
+            call.received_at,
+            usage.start,
+            usage.time,
+            usage.k,
+            usage.amount,
+            record_id,
+            b"",
+            detail,
+            frame.charge(encode_charge(charge)),
+            "",
+            b"",
+        )
+    )
+    frame.entries.append(
+        QuarantineEntry(
+            reason.kind,
+            reason,
+            charge.rule,
+            usage.identity,
+            call.source.receiver,
+            call.source.principal,
+            call.received_at,
+            usage.time,
+            usage.amount,
+            record_id.hex(),
+            b"",
+            len(detail) + 128,
+            detail,
+        )
+    )
+    call.reasons[reason] = call.reasons.get(reason, 0) + 1
+
+
+def note(core: Core, kind: str, charge: Charge | None, usage: Usage, **more: object) -> None:
+    """
+    Write an event about a quantity that no record has.
+    """
+    detail = {"quantity": format_units(usage.amount, 18), "start": usage.start, "time": usage.time, **more}
+    core.opened().event(kind, charge, usage.identity, detail)

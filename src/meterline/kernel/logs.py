@@ -1,0 +1,336 @@
+"""
+Log records: stages 2 to 4 run claim by claim, and a record is told from its repeat by its identity (semantics.md 1, 2).
+"""
+
+import re
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from meterline.kernel import canonical, record_ids
+from meterline.kernel.batch import LogBlock, LogRecord, PythonBatch
+from meterline.kernel.canonical import BadValueError
+from meterline.kernel.claims import Usage, active, gates, hold, record, verdict_on
+from meterline.kernel.core import Call, Claims, Core
+from meterline.kernel.framing import IdRow, LogRow, encode_charge
+from meterline.kernel.groups import Group
+from meterline.kernel.plan import ContextEntry
+from meterline.kernel.points import implausible
+from meterline.kernel.project import PointValues, projection
+from meterline.kernel.raw import is_open, quarantine_raw
+from meterline.kernel.reasons import Reason
+from meterline.kernel.seam import ABSENT, Bad, Charge, ContextVerdict, LogIdentity, PointView, Shape, Value
+from meterline.kernel.steps.ids import Found
+from meterline.quantity import amount_from_decimal, amount_from_double, amount_from_int
+
+if TYPE_CHECKING:
+    from meterline.kernel.table import Missing, Table
+
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?")
+
+
+class LogClaim(NamedTuple):
+    """
+    A claim on a record, read: its quantity, and its identity (None: by its place in the request). ``reason``: refused raw.
+    """
+
+    charge: Charge
+    amount: int
+    identity: bytes | None
+    reason: Reason | None
+
+
+class LogPoint(NamedTuple):
+    """
+    A record, resolved: the verdict and its claims.
+    """
+
+    group: Group
+    claims: tuple[LogClaim, ...]
+    time: int
+
+
+def resolve_logs(
+    table: "Table", batch: PythonBatch, block: LogBlock, verdict: ContextVerdict, missing: "Missing"
+) -> None:
+    """
+    Find the verdict and read the claims of each record; leaves the block unresolved when something is missing.
+    """
+    points: list[object] = []
+    seen: Counter[bytes] = Counter()
+    for index, entry in enumerate(block.records):
+        values = PointValues(entry.attributes, entry)
+        group = _group(table, block.entry, verdict, values, missing)
+        if group is None:
+            continue
+        points.append(LogPoint(group, _read(block.entry, entry, group, values, seen), entry.time or entry.observed))
+        if group.gated and block.first + index not in batch.decisions:
+            missing.points.append((block.first + index, _view(block.entry, entry, group, verdict, values)))
+    if len(points) == block.n:
+        block.claims = points
+        block.version = 0
+
+
+def _group(
+    table: "Table", entry: ContextEntry, verdict: ContextVerdict, values: PointValues, missing: "Missing"
+) -> Group | None:
+    if verdict.reject is not None:
+        return table.refusal(verdict.gen, verdict.reject)
+    return table.shape(entry, projection(verdict.fields, values), missing)
+
+
+def _view(entry: ContextEntry, rec: LogRecord, group: Group, verdict: ContextVerdict, values: PointValues) -> PointView:
+    shape = Shape(entry.context(), projection(verdict.fields, values).values)
+    first = next((charge.value for charge in group.charges if charge.value is not None), None)
+    value = values.at(first) if first is not None else None
+    reading = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return PointView(shape, group.charges, values.attributes, values.body, reading, None, rec.time or rec.observed, 0)
+
+
+def _read(
+    entry: ContextEntry, rec: LogRecord, group: Group, values: PointValues, seen: Counter[bytes]
+) -> tuple[LogClaim, ...]:
+    if group.reject is not None:
+        return ()
+    content = _content(entry, rec, group, seen)
+    return tuple(_claim(charge, values, content) for charge in group.charges)
+
+
+def _content(entry: ContextEntry, rec: LogRecord, group: Group, seen: Counter[bytes]) -> bytes | Reason | None:
+    """
+    Hash all that a record says; a reason when it cannot be read, None when no charge asks.
+    """
+    if all(charge.identity is not LogIdentity.CONTENT for charge in group.charges):
+        return None
+    failure = entry.failure
+    if failure is not None:
+        return failure
+    try:
+        body = b"n" if rec.body is None else canonical.canonical(canonical.any_value(rec.body, 0, len(rec.body)))
+        said = b"".join(
+            (
+                entry.prefix(),
+                (rec.time or rec.observed).to_bytes(8, "big"),
+                canonical.put_text(canonical.text(rec.event_name)),
+                body,
+                canonical.canonical_attributes(rec.attributes),
+            )
+        )
+    except BadValueError as error:
+        return error.reason
+    k = seen[said]
+    seen[said] += 1
+    return canonical.digest(said, k.to_bytes(8, "big"))
+
+
+def _claim(charge: Charge, values: PointValues, content: bytes | Reason | None) -> LogClaim:
+    identity = _identity(charge, values, content)
+    amount = _amount(charge, values)
+    reason = charge.raw or (identity if isinstance(identity, Reason) else None)
+    if reason is None and isinstance(amount, Reason):
+        reason = amount
+    return LogClaim(
+        charge,
+        0 if isinstance(amount, Reason) else amount,
+        None if isinstance(identity, Reason) else identity,
+        reason,
+    )
+
+
+def _identity(charge: Charge, values: PointValues, content: bytes | Reason | None) -> bytes | Reason | None:
+    """
+    Return the identity of a claim; None when it is the place in the request.
+    """
+    if charge.identity is LogIdentity.NONE:
+        return None
+    if charge.identity is LogIdentity.CONTENT:
+        return record_ids.content_identity(content) if isinstance(content, bytes) else content
+    if not isinstance(charge.identity, tuple):
+        return Reason.MISSING_IDENTITY
+    value = values.at(charge.identity)
+    if isinstance(value, Bad):
+        return value.reason
+    if value is ABSENT or value is None or value in ("", b"", [], {}):
+        return Reason.MISSING_IDENTITY
+    if charge.customer is None:
+        return b"" if charge.ignore else Reason.MISSING_IDENTITY_CUSTOMER
+    return record_ids.selected_identity(charge.customer, canonical.canonical(value))
+
+
+def _amount(charge: Charge, values: PointValues) -> int | Reason:
+    """
+    Read the quantity of a claim: a number, or a text that is a plain decimal.
+    """
+    if charge.value is None:
+        return charge.literal
+    value = values.at(charge.value)
+    if isinstance(value, Bad):
+        return value.reason
+    amount = _number(value)
+    if isinstance(amount, int) and amount < 0 and not charge.allow_negative:
+        return Reason.NEGATIVE_VALUE
+    return amount
+
+
+def _number(value: Value) -> int | Reason:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        return Reason.NOT_A_NUMBER
+    if isinstance(value, str):
+        if not _NUMBER.fullmatch(value):
+            return Reason.NOT_A_NUMBER
+        value = Decimal(value)
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 (a NaN)
+            return Reason.NOT_A_NUMBER
+        amount = amount_from_double(value)
+    else:
+        amount = amount_from_int(value) if isinstance(value, int) else amount_from_decimal(value)
+    return Reason.OUT_OF_RANGE if amount is None else amount
+
+
+# Applying
+
+
+def needs_digest(block: LogBlock) -> bool:
+    """
+    Say whether a record of the block can be told from its repeat only by the digest of the request.
+    """
+    points: list[LogPoint] = block.claims or []  # type: ignore[assignment]  # resolved
+    return any(charge.identity is LogIdentity.NONE for point in points for charge in point.group.charges)
+
+
+def apply_record(core: Core, call: Call, block: LogBlock, index: int, decision: tuple[int, int], digest: bytes) -> None:
+    """
+    Take one record through stages 2 to 4, claim by claim.
+    """
+    points: list[LogPoint] = block.claims or []  # type: ignore[assignment]  # resolved
+    point = points[index]
+    group = point.group
+    if group.unmatched:
+        core.unmatched(call, 1)
+        return
+    claims = Claims()
+    reason = group.reject or (Reason.TIME_MISSING if not point.time else implausible(call, point.time))
+    if is_open(core, call, block, index, b"", ()):
+        claims.duplicate = group.claims
+    elif reason is not None:
+        opened = quarantine_raw(core, call, block, index, reason, time=point.time, rule=group.rule)
+        claims.quarantined, claims.duplicate = (group.claims, 0) if opened else (0, group.claims)
+    else:
+        _claims(core, call, block, index, point, claims, decision, digest)
+    core.close_point(call, claims)
+
+
+def _claims(
+    core: Core,
+    call: Call,
+    block: LogBlock,
+    index: int,
+    point: LogPoint,
+    claims: Claims,
+    decision: tuple[int, int],
+    digest: bytes,
+) -> None:
+    passing = 0
+    for place, claim in enumerate(point.claims):
+        usage = Usage(claim.amount, 0, point.time, b"")
+        alive = active(claim.charge, claim.charge.since, usage, cumulative=False)
+        if alive and claim.reason is None and (not claim.charge.gated or gates(decision, place)[0]):
+            passing |= 1 << place
+    number = block.first + index
+    for place, claim in enumerate(point.claims):
+        reason = _stage2(call, claim)
+        key = record_ids.record_id(claim.charge.rule, _stable(claim, digest, number))
+        if reason is None and is_open(core, call, block, index, b"", (claim.charge.rule,)):
+            claims.duplicate += 1
+        elif reason is not None:
+            _refuse(core, call, block, index, point, claims, claim, reason)
+        else:
+            _stage34(core, call, block, index, point, claims, place, key, passing, decision)
+
+
+def _stable(claim: LogClaim, digest: bytes, number: int) -> bytes:
+    return record_ids.positional_identity(digest, number) if claim.identity is None else claim.identity
+
+
+def _stage2(call: Call, claim: LogClaim) -> Reason | None:
+    if claim.reason is not None:
+        return claim.reason
+    customer = claim.charge.customer
+    return None if customer is None or call.source.may(customer) else Reason.FORBIDDEN_CUSTOMER
+
+
+def _refuse(
+    core: Core,
+    call: Call,
+    block: LogBlock,
+    index: int,
+    point: LogPoint,
+    claims: Claims,
+    claim: LogClaim,
+    reason: Reason,
+) -> None:
+    opened = quarantine_raw(core, call, block, index, reason, time=point.time, rule=claim.charge.rule, of_rule=True)
+    claims.quarantined += opened
+    claims.duplicate += not opened
+
+
+def _stage34(
+    core: Core,
+    call: Call,
+    block: LogBlock,
+    index: int,
+    point: LogPoint,
+    claims: Claims,
+    place: int,
+    key: bytes,
+    passing: int,
+    decision: tuple[int, int],
+) -> None:
+    claim = point.claims[place]
+    usage = Usage(claim.amount, 0, point.time, b"")
+    usage.instant = True
+    frame = core.opened(call.received_at)
+    if claim.identity == b"":  # without customer, and the rule says to ignore it
+        claims.no_usage += 1
+        return
+    found = Found.NEW
+    if claim.identity is not None:
+        found = core.ids.add(key, claim.amount, point.time, frame.received_at)
+    if found is Found.DUPLICATE:
+        claims.duplicate += 1
+    elif found is Found.BEYOND:
+        _refuse(core, call, block, index, point, claims, claim, Reason.BEYOND_DEDUPE_HORIZON)
+    else:
+        _stage4(core, call, claims, claim, usage, key, (found, place, passing, decision))
+
+
+def _stage4(
+    core: Core,
+    call: Call,
+    claims: Claims,
+    claim: LogClaim,
+    usage: Usage,
+    key: bytes,
+    state: tuple[Found, int, int, tuple[int, int]],
+) -> None:
+    found, place, passing, decision = state
+    charge = claim.charge
+    frame = core.opened(call.received_at)
+    if found is Found.CONFLICT:
+        answer: Reason | bool = Reason.CONFLICT
+    elif not active(charge, charge.since, usage, cumulative=False):
+        answer = False
+    else:
+        answer = verdict_on(charge, usage, passing, place, decision)
+    if answer is True:
+        record(core, claims, charge, usage)
+        source = frame.source(call.source.receiver, call.source.principal)
+        frame.logs.append(LogRow(key, frame.charge(encode_charge(charge)), source, usage.time, usage.amount))
+        return
+    if claim.identity is not None:
+        frame.ids.append(IdRow(key, usage.amount, usage.time))
+    if answer is False:
+        claims.no_usage += 1
+    else:
+        hold(core, call, claims, answer, charge, usage, key)

@@ -1,0 +1,118 @@
+"""
+Slots as rows of the idle table and chunks of a snapshot, and back.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from meterline.kernel.core import Core
+from meterline.kernel.framing import SlotRow, decode_rows, encode_rows
+from meterline.kernel.groups import Profile, Rules
+from meterline.kernel.seam import Track
+from meterline.kernel.state import CHUNK, CUMULATIVE, DELTA
+
+IDS: Final = 1 << 40
+"""Chunk ids from here on hold segments of dedupe ids."""
+
+DIGESTS: Final = 1 << 41
+"""Chunk ids from here on hold segments of request digests."""
+
+META: Final = 1 << 42
+"""The chunk of all that there is one of."""
+
+
+def has_state(core: Core, slot: int) -> bool:
+    """
+    Say whether a slot holds state that must not be lost.
+    """
+    return core.columns.kind[slot] in (CUMULATIVE, DELTA) and slot not in core.table.unloaded
+
+
+def slot_row(core: Core, slot: int, seen: int) -> SlotRow:
+    """
+    Read a slot. ``full``: the whole state where it has no fast form, else what the fast form leaves out.
+    """
+    c = core.columns
+    profile = c.profile[slot]
+    is_delta = c.kind[slot] == DELTA
+    meter = c.meter[slot]
+    epoch = 0 if is_delta else c.start[slot]
+    return SlotRow(
+        slot % CHUNK,
+        c.key[slot] or b"",
+        c.identity(slot),
+        c.track(slot).value,
+        c.kind[slot] | (4 if slot in c.slow else 0),
+        18 if c.scaled[slot] else 0,
+        profile.gen if profile else 0,
+        seen,
+        ((epoch, meter),) if meter else (),
+        profile.rules if profile else (),
+        c.start[slot],
+        c.origin[slot],
+        c.last[slot],
+        0 if is_delta else c.value[slot],
+        c.value[slot] if is_delta else b"",
+        c.base.get(slot, b""),
+    )
+
+
+class Profiles:
+    """
+    Profiles of older generations, or of this one before its verdicts are known, shared between slots.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, Rules], Profile] = {}
+
+    def get(self, gen: int, rules: Rules) -> Profile:
+        """
+        Return the one profile with these rules.
+        """
+        found = self._known.get((gen, rules))
+        if found is None:
+            found = self._known[gen, rules] = Profile(gen, rules)
+        return found
+
+
+def put_row(core: Core, slot: int, row: SlotRow, profiles: Profiles) -> None:
+    """
+    Fill a slot from a row. Its first point takes the slow path, which finds out what the rules make of it now.
+    """
+    c = core.columns
+    if row.track != Track.NUMBER.value:
+        c.others[slot] = (row.identity, Track(row.track))
+    c.kind[slot] = row.kind & 3
+    c.scaled[slot] = 1 if row.scale else 0
+    c.start[slot], c.origin[slot], c.last[slot] = row.start, row.origin, row.last_time
+    c.value[slot] = row.tail if row.kind & 3 == DELTA else row.last_value
+    c.meter[slot] = row.meters[0][1] if row.meters else 0
+    c.profile[slot] = profiles.get(row.gen, row.activation)
+    if row.kind & 4:
+        c.slow.add(slot)
+    if row.full:
+        c.base[slot] = row.full
+    if row.last_seen > row.last_time:
+        c.seen[slot] = row.last_seen
+
+
+def encode_slots(core: Core, slots: Sequence[int]) -> bytes:
+    """
+    Encode slots as a chunk.
+    """
+    seen = core.columns.seen
+    return encode_rows([slot_row(core, slot, seen.get(slot, 0)) for slot in slots])
+
+
+def idle_row(core: Core, slot: int) -> bytes:
+    """
+    Encode a slot for the idle table.
+    """
+    return encode_rows([slot_row(core, slot, 0)])
+
+
+def read_idle_row(data: bytes) -> SlotRow:
+    """
+    Decode a row of the idle table.
+    """
+    return decode_rows(data)[0]

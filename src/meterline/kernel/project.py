@@ -1,0 +1,190 @@
+"""
+What the rules are shown of a point: the values at the paths they asked for, and whole points for their gates.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from meterline.kernel import canonical
+from meterline.kernel.batch import DistributionBlock, LogRecord, NumberBlock
+from meterline.kernel.canonical import BadValueError, lookup, read_value
+from meterline.kernel.groups import Group
+from meterline.kernel.reasons import Reason
+from meterline.kernel.seam import ABSENT, Bad, ContextVerdict, Fields, Path, PointView, Shape, Value
+from meterline.kernel.wire import LEN, fields
+
+OVERFLOW = "otel.metric.overflow"
+_OVERFLOW_KEY = OVERFLOW.encode()
+_MAX_DIGITS = 18
+
+_SEVERITIES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+
+
+class Projection(NamedTuple):
+    """
+    The values of the fields, and bytes that are equal exactly when they are.
+    """
+
+    values: tuple[Value, ...]
+    key: bytes
+
+
+def attribute_entries(raw: bytes) -> list[bytes]:
+    """
+    Split the raw attribute fields of a point into KeyValue messages; their structure was checked by the walk.
+    """
+    return [raw[a:b] for _, kind, a, b, _ in fields(raw, 0, len(raw)) if kind == LEN]
+
+
+def overflow(entries: Sequence[bytes]) -> bool:
+    """
+    Say whether the SDK folded other attribute sets into this point.
+    """
+    mine = [entry for entry in entries if _OVERFLOW_KEY in entry]
+    return bool(mine) and canonical.attributes(mine).get(OVERFLOW) is True
+
+
+class PointValues:
+    """
+    The values of one point or record by path, each part read when first asked for.
+    """
+
+    def __init__(self, entries: Sequence[bytes], record: LogRecord | None) -> None:
+        """
+        ``entries``: KeyValue messages; ``record`` None: a metric's point.
+        """
+        self._entries = entries
+        self._record = record
+        self._attributes: dict[str, Value] | None = None
+        self._roots: dict[str, Value] = {}
+
+    @property
+    def attributes(self) -> dict[str, Value]:
+        """
+        Return all attributes.
+        """
+        if self._attributes is None:
+            self._attributes = canonical.attributes(self._entries)
+        return self._attributes
+
+    def at(self, path: Path) -> Value:
+        """
+        Return the value at a path: ABSENT when there is none, Bad when it cannot be read.
+        """
+        root = path[0]
+        if root == "attributes":
+            return lookup(self.attributes, path[1:], ABSENT)
+        if self._record is None:
+            return ABSENT
+        if root not in self._roots:
+            self._roots[root] = _ROOTS[root](self._record)
+        return lookup(self._roots[root], path[1:], ABSENT)
+
+    @property
+    def body(self) -> Value:
+        """
+        Return the body of a record, ABSENT for metrics.
+        """
+        return self.at(("body",))
+
+
+def _body(record: LogRecord) -> Value:
+    return ABSENT if record.body is None else read_value(record.body, 0, len(record.body))
+
+
+def _body_json(record: LogRecord) -> Value:
+    """
+    Parse a text body as JSON; ABSENT when it is not JSON, since a rule that asks for it then does not fit.
+    """
+    body = _body(record)
+    if not isinstance(body, str):
+        return body if isinstance(body, Bad) else ABSENT
+    try:
+        value = json.loads(body, parse_int=_json_int, parse_float=Decimal, parse_constant=_no_constant)
+    except ValueError:
+        return ABSENT
+    except RecursionError:
+        return Bad(Reason.TOO_DEEP)
+    return Bad(Reason.TOO_DEEP) if _deeper(value, canonical.MAX_DEPTH) else value
+
+
+def _json_int(text: str) -> int | Decimal:
+    return int(text) if len(text) <= _MAX_DIGITS else Decimal(text)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"reading json body: {name} is not JSON")
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(item, levels - 1) for item in items)
+
+
+def _severity(record: LogRecord) -> Value:
+    if record.severity_text:
+        return _text(record.severity_text)
+    number = record.severity_number
+    if not 1 <= number <= 4 * len(_SEVERITIES):
+        return ABSENT
+    level, step = divmod(number - 1, 4)
+    return _SEVERITIES[level] + (str(step + 1) if step else "")
+
+
+def _text(raw: bytes) -> Value:
+    try:
+        return canonical.text(raw)
+    except BadValueError as error:
+        return Bad(error.reason)
+
+
+_ROOTS = {
+    "body": _body,
+    "body_json": _body_json,
+    "severity": _severity,
+    "severity_number": lambda record: record.severity_number or ABSENT,
+    "event_name": lambda record: _text(record.event_name) if record.event_name else ABSENT,
+}
+
+
+def projection(wanted: tuple[Path, ...] | Fields, values: PointValues) -> Projection:
+    """
+    Read what the rules asked for.
+    """
+    if isinstance(wanted, Fields):
+        whole: Mapping[str, Value] = {"attributes": values.attributes, "body": values.body}
+        return Projection((whole,), _key(whole))
+    found = tuple(map(values.at, wanted))
+    return Projection(found, b"".join(map(_key, found)))
+
+
+def _key(value: Value) -> bytes:
+    """
+    Write a value so that only equal ones are written equally: the canonical form, with marks for ABSENT and Bad.
+    """
+    if value is ABSENT:
+        return b"-"
+    if isinstance(value, Bad):
+        return b"!" + value.reason.code.encode() + b"!"
+    if isinstance(value, dict):
+        return canonical.canonical_map({key.encode(errors="surrogatepass"): _key(item) for key, item in value.items()})
+    return canonical.canonical(value)
+
+
+def point_view(block: NumberBlock | DistributionBlock, index: int, group: Group, verdict: ContextVerdict) -> PointView:
+    """
+    Show a point to the gates of its charges.
+    """
+    values = PointValues(attribute_entries(block.keys[index]), None)
+    shape = Shape(block.entry.context(), projection(verdict.fields, values).values)
+    if isinstance(block, NumberBlock):
+        reading, count = block.values[index], None
+        start, time = block.starts[index], block.times[index]
+    else:
+        point = block.points[index]
+        reading, count, start, time = point.sum, point.count, point.start, point.time
+    return PointView(shape, group.charges, values.attributes, ABSENT, reading, count, time, start)

@@ -1,0 +1,55 @@
+"""
+The Python kernel: the reference, and what runs where no native one is built.
+"""
+
+from meterline.api.receiver import Format
+from meterline.kernel import walk
+from meterline.kernel.expand import Expander
+from meterline.kernel.meter import PythonMeter
+from meterline.kernel.plan import PythonPlan
+from meterline.kernel.seam import Batch, Meter, MeterOptions, Names, Plan, RecordBatch
+
+
+class PythonKernel:
+    """
+    See ``meterline.kernel.seam.Kernel`` for the contract of each method.
+    """
+
+    def __init__(self) -> None:
+        """
+        Make a kernel; its caches change nothing but the cost.
+        """
+        self._expander = Expander()
+
+    @property
+    def implementation(self) -> str:
+        """
+        Return ``python``.
+        """
+        return "python"
+
+    def plan(self, gen: int, rules_hash: str) -> Plan:
+        """
+        Make the empty memo of one rule-set generation.
+        """
+        return PythonPlan(gen, rules_hash)
+
+    def decode(self, body: bytes, fmt: Format, plan: Plan) -> Batch:
+        """
+        Walk a body into columns and spans.
+        """
+        if not isinstance(plan, PythonPlan):
+            raise TypeError(f"decoding body: {type(plan).__name__} is the plan of another kernel")
+        return walk.decode(body, fmt, plan)
+
+    def meter(self, options: MeterOptions) -> Meter:
+        """
+        Make an empty meter.
+        """
+        return PythonMeter(options)
+
+    def records(self, body: bytes, names: Names) -> RecordBatch:
+        """
+        Expand a frame into its records.
+        """
+        return self._expander.records(body, names)

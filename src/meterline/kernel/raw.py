@@ -1,0 +1,170 @@
+"""
+Raw quarantine: the point goes into the frame as a request of its own, so that a retry is a full intake.
+"""
+
+from meterline.kernel import canonical
+from meterline.kernel.batch import Block, LogBlock
+from meterline.kernel.core import PREFIX, Call, Core
+from meterline.kernel.framing import QuarantineRow
+from meterline.kernel.plan import ContextEntry
+from meterline.kernel.reasons import Reason
+from meterline.kernel.seam import QuarantineEntry
+from meterline.kernel.wire import put_len, put_varint
+
+OTLP_METRICS = "otlp_metrics"
+OTLP_LOGS = "otlp_logs"
+
+
+def single_request(entry: ContextEntry, payload: bytes) -> bytes:
+    """
+    Make a request of one point: its resource, scope and metric header around it.
+    """
+    if not entry.data:
+        item = put_len(2, payload)
+    else:
+        tail = put_varint(16) + put_varint(entry.temporality.value) if entry.data in (7, 9, 10) else b""
+        tail += b"\x18\x01" if entry.data == 7 and entry.monotonic else b""  # noqa: PLR2004 (Metric.sum)
+        header = put_len(1, entry.name) + put_len(3, entry.unit)
+        item = put_len(2, header + put_len(entry.data, put_len(1, payload) + tail))
+    return put_len(1, put_len(1, entry.scope.resource) + put_len(2, put_len(1, entry.scope.scope) + item))
+
+
+def stream_part(entry: ContextEntry, identity: bytes, raw: bytes) -> bytes:
+    """
+    Return the part of a raw key that a stream decides: of its identity, or of its bytes when it has none.
+    """
+    if identity:
+        return identity[:PREFIX]
+    name = b"\0".join((entry.name, entry.unit, str(entry.key).encode()))
+    return canonical.digest(b"meterline.raw.1", entry.scope.resource, entry.scope.scope, name, raw)[:PREFIX]
+
+
+def raw_key(prefix: bytes, principal: str, rule: str, payload: bytes) -> bytes:
+    """
+    Return the key of a raw entry: a resend of the same point by the same principal has the same.
+    """
+    rest = canonical.digest(canonical.put_text(principal), canonical.put_text(rule), payload)
+    return prefix + rest[:PREFIX]
+
+
+def _raw_attributes(block: Block, index: int) -> bytes:
+    return b"" if isinstance(block, LogBlock) else block.keys[index]
+
+
+def is_open(core: Core, call: Call, block: Block, index: int, identity: bytes, rules: tuple[str, ...]) -> bool:
+    """
+    Say whether a raw entry of this point is open, for the whole point ("") or one of the rules.
+    """
+    if not core.open_raw:
+        return False
+    prefix = stream_part(block.entry, identity, _raw_attributes(block, index))
+    if prefix not in core.open_streams:
+        return False
+    payload = block.payload(index)
+    names = ("", *rules)
+    return any(raw_key(prefix, call.source.principal, rule, payload) in core.open_raw for rule in names)
+
+
+def quarantine_raw(
+    core: Core,
+    call: Call,
+    block: Block,
+    index: int,
+    reason: Reason,
+    *,
+    time: int,
+    rule: str = "",
+    identity: bytes = b"",
+    of_rule: bool = False,
+) -> bool:
+    """
+    Open a raw entry; False when it is open already, and the point so a duplicate.
+
+    ``of_rule``: the entry holds up the claim of that rule alone.
+    """
+    payload = block.payload(index)
+    prefix = stream_part(block.entry, identity, _raw_attributes(block, index))
+    key = raw_key(prefix, call.source.principal, rule if of_rule else "", payload)
+    if key in core.open_raw:
+        return False
+    request = single_request(block.entry, payload)
+    fmt = OTLP_LOGS if isinstance(block, LogBlock) else OTLP_METRICS
+    add_raw(core, call, (key, reason, rule, identity, time, fmt, request, _detail(block, index)))
+    return True
+
+
+def _detail(block: Block, index: int) -> str:
+    values = getattr(block, "values", None)
+    name = block.entry.name.decode(errors="replace") or "log record"
+    return f"{name} = {values[index]}" if values is not None else name
+
+
+def add_raw(core: Core, call: Call, entry: tuple[bytes, Reason, str, bytes, int, str, bytes, str]) -> None:
+    """
+    Write a raw entry: (key, reason, rule, stream identity, time, format, payload, detail).
+    """
+    key, reason, rule, identity, time, fmt, payload, detail = entry
+    frame = core.opened(call.received_at)
+    source = frame.source(call.source.receiver, call.source.principal)
+    bounded = min(time, (1 << 63) - 1)
+    row = QuarantineRow(
+        "raw",
+        reason,
+        rule,
+        identity,
+        source,
+        call.received_at,
+        0,
+        bounded,
+        0,
+        None,
+        b"",
+        key,
+        detail,
+        None,
+        fmt,
+        payload,
+    )
+    frame.quarantine.append(row)
+    frame.entries.append(
+        QuarantineEntry(
+            "raw",
+            reason,
+            rule,
+            identity,
+            call.source.receiver,
+            call.source.principal,
+            call.received_at,
+            bounded,
+            None,
+            "",
+            key,
+            len(payload),
+            detail,
+        )
+    )
+    frame.opened.append(key)
+    open_key(core, key)
+    call.reasons[reason] = call.reasons.get(reason, 0) + 1
+
+
+def open_key(core: Core, key: bytes) -> None:
+    """
+    Remember that an entry is open; its stream leaves the fast path, if it is resident.
+    """
+    core.open_raw.add(key)
+    prefix = key[:PREFIX]
+    core.open_streams[prefix] = core.open_streams.get(prefix, 0) + 1
+
+
+def close_key(core: Core, key: bytes) -> None:
+    """
+    Forget an open entry.
+    """
+    core.open_raw.discard(key)
+    prefix = key[:PREFIX]
+    left = core.open_streams.get(prefix, 1) - 1
+    if left:
+        core.open_streams[prefix] = left
+    else:
+        core.open_streams.pop(prefix, None)
