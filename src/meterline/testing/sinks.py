@@ -123,7 +123,7 @@ class _OtlpHandler(grpc.GenericRpcHandler):
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         if handler_call_details.method != METHODS["logs"]:
             return None
         return grpc.unary_unary_rpc_method_handler(self._export)
@@ -209,6 +209,8 @@ class Sinks:
         found = {kind: store.found() for kind, store in self.stores.items()}
         if FILE in self._kinds:
             found[FILE] = lines(self._folder / "usage.ndjson")
+        if FAULTY in self._kinds:
+            found[FAULTY] = list(set(lines(self._folder / "faulty.ndjson")))
         return found
 
 
