@@ -48,6 +48,31 @@ def one(connection: apsw.Connection, seq: int) -> FrameRow | None:
     return FrameRow(seq=seq, records=row[2], committed_at=row[3], frame=frame)
 
 
+def kept(connection: apsw.Connection, seq: int) -> StoredFrame | None:
+    """
+    Return what retention has kept of a frame, with the definitions that the frame declared.
+    """
+    row: Any = connection.execute(
+        "SELECT k.gen, k.crc, k.codec, k.body, d.first_meter, d.meters, d.crc, d.codec, d.body FROM kept_frame k"
+        " LEFT JOIN definition d ON d.frame = k.seq WHERE k.seq = ?",
+        (seq,),
+    ).fetchone()
+    if row is None:
+        return None
+    try:
+        body = codec.unpack(codec.Stored(*row[1:4]), kept_label(seq, row[0]))
+        return StoredFrame(seq, row[0], body, unpack_definitions(row[4:]) if row[5] else b"")
+    except (codec.CorruptBodyError, CorruptLedgerError):
+        return None
+
+
+def kept_label(seq: int, gen: int) -> str:
+    """
+    Return what the CRC of a kept frame covers besides its body and codec.
+    """
+    return f"kept {seq} {gen}"
+
+
 def set_aside(connection: apsw.Connection, after_seq: int) -> set[int]:
     """
     Return the numbers of the frames that were set aside, after a number.

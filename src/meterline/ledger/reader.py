@@ -157,6 +157,14 @@ class LedgerReader:
         """
         return frames.one(self.connection, seq)
 
+    @_as_meant
+    def kept(self, seq: int) -> StoredFrame | None:
+        """
+        Return a frame that the quarantine index names: whole, or what retention has kept of it. None: it cannot be read.
+        """
+        row = frames.one(self.connection, seq)
+        return row.frame if row is not None else frames.kept(self.connection, seq)
+
     def names(self) -> Names:
         """
         Return the definitions of meters, cached; of this reader's thread.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 ROOM_BYTES: Final = 4 * 1_048_576
-"""So much free disk is enough to record a send, once the reserve is given up."""
+"""So much free disk is enough to record a send, once the reserve is given up; a quarter of a smaller reserve than 16 MiB."""
 
 
 class Reserve:
@@ -19,6 +19,7 @@ class Reserve:
     def __init__(self, ledger: Path, size: int) -> None:
         self._path = Path(f"{ledger}.reserve")
         self._size = size
+        self._room = min(ROOM_BYTES, size // 4)
         self.held = False
         self.restore()
 
@@ -29,7 +30,7 @@ class Reserve:
         if self.held:
             return True
         have = self._path.stat().st_blocks * 512 if self._path.exists() else 0
-        if free_bytes(self._path.parent) + have < self._size + ROOM_BYTES:
+        if free_bytes(self._path.parent) + have < self._size + self._room:
             return False
         self.held = self._allocate()
         return self.held
@@ -65,7 +66,7 @@ class Reserve:
         """
         Say whether what a send comes to could be recorded: the reserve is there, or the disk has room.
         """
-        return self.held or free_bytes(self._path.parent) >= ROOM_BYTES
+        return self.held or free_bytes(self._path.parent) >= self._room
 
 
 def free_bytes(directory: Path) -> int:

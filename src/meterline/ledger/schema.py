@@ -5,6 +5,7 @@ The ledger's tables, their version, and how older ones are brought up to date.
 quantities are exact decimal text. Delivery's own tables stand in ``deliveries.DDL``.
 """
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -86,6 +87,8 @@ CREATE TABLE definition (
   codec       INTEGER NOT NULL,
   body        BLOB    NOT NULL
 ) STRICT;
+
+CREATE INDEX definition_of ON definition (frame);
 
 CREATE TABLE balance (
   id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
@@ -254,13 +257,21 @@ def check_tables(connection: apsw.Connection, path: Path) -> None:
     query = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
     rows: list[Any] = connection.execute(query).fetchall()
     found = dict(rows)
-    for name, sql in fresh.execute(query):
-        if found.get(name) != sql:
+    wanted: list[Any] = fresh.execute(query).fetchall()
+    for name, sql in wanted:
+        if _plain(found.get(name) or "") != _plain(sql):
             raise CorruptLedgerError(
                 f"opening ledger '{path}': {name!r} is not as schema version {SCHEMA_VERSION} has it; the file is damaged"
                 " or was altered by hand: restore it from a backup"
             )
     fresh.close()
+
+
+def _plain(sql: str) -> str:
+    """
+    Return a statement without its comments and layout, which may be improved in any release.
+    """
+    return " ".join(re.sub("--[^\n]*", "", sql).split())
 
 
 def migrate(

@@ -174,7 +174,7 @@ class Upkeep:
         row = frames.one(self._connection, seq)
         if row is None or row.frame is None:
             return False
-        stored = codec.pack(strip(row.frame), f"kept {seq} {row.frame.gen}", "small")
+        stored = codec.pack(strip(row.frame), frames.kept_label(seq, row.frame.gen), "small")
         self._connection.execute("INSERT INTO kept_frame VALUES (?, ?, ?, ?, ?)", (seq, row.frame.gen, *stored))
         return True
 
