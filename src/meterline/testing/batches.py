@@ -6,42 +6,13 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from meterline.api import Quantity, Source, UsageRecord
 from meterline.clock import NANOS
+from meterline.testing.rig import record_json
 
 _SOME_DAY = 1_770_000_000
-
-
-def as_json(record: UsageRecord) -> dict[str, Any]:
-    """
-    Return a record in the documented JSON form, written here once more so that tests do not ask what they test.
-    """
-    source = record.source
-    return {
-        "id": record.id,
-        "customer_id": record.customer_id,
-        "dimension_id": record.dimension_id,
-        "value": str(record.value),
-        "timestamp": _time(record.timestamp),
-        "start_timestamp": None if record.start_timestamp is None else _time(record.start_timestamp),
-        "metadata": dict(record.metadata),
-        "rule": record.rule,
-        "kind": record.kind,
-        "source": {
-            "receiver": source.receiver,
-            "stream": source.stream,
-            "principal": source.principal,
-            "rules_hash": source.rules_hash,
-        },
-    }
-
-
-def _time(nanos: int) -> str:
-    seconds, rest = divmod(nanos, NANOS)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
 @dataclass(frozen=True)
@@ -67,7 +38,7 @@ class FixedBatch:
         Return the records as lines of JSON.
         """
         assert fmt == "ndjson", "FixedBatch encodes NDJSON only"
-        lines = (json.dumps(as_json(record), ensure_ascii=False, separators=(",", ":")) for record in self.records)
+        lines = (json.dumps(record_json(record), ensure_ascii=False, separators=(",", ":")) for record in self.records)
         return "".join(f"{line}\n" for line in lines).encode()
 
     def __len__(self) -> int:

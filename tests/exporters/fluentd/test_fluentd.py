@@ -22,7 +22,8 @@ from meterline.api import NotConnectedError, PausedError, Verdict
 from meterline.exporters.fluentd import FluentdExporter
 from meterline.exporters.fluentd.forward import chunk_id, packed_entry
 from meterline.exporters.fluentd.sender import AckingSender
-from meterline.testing.batches import FixedBatch, as_json, some_records
+from meterline.testing.batches import FixedBatch, some_records
+from meterline.testing.rig import record_json
 
 
 def batch_of(rng: random.Random, count: int = 3, number: int = 1) -> FixedBatch:
@@ -47,7 +48,7 @@ def test_a_batch_arrives_whole_and_exact(serve: Any, exporter_for: Any, rng: ran
     assert not receipt.exceptions
     (message,) = server.messages
     assert message.tag == "bill.usage"
-    assert message.entries == [(record.timestamp, as_json(record)) for record in batch.records]
+    assert message.entries == [(record.timestamp, record_json(record)) for record in batch.records]
     assert message.option == {"chunk": chunk_id("ledger/exporter/1"), "size": 50}
 
 

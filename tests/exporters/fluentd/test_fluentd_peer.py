@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from meterline.api import Verdict
-from meterline.testing.batches import FixedBatch, as_json, some_records
+from meterline.testing.batches import FixedBatch, some_records
 from meterline.testing.peers import Collector
 from meterline.testing.process import free_port, wait_until
+from meterline.testing.rig import record_json
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -81,5 +82,5 @@ def test_a_real_server_acknowledges_and_has_every_record(
         fields = {pair["key"]: plain(pair["value"]) for pair in log["attributes"]}
         assert fields.pop("fluent.tag") == "meterline.usage"
         record = sent[fields["id"]]
-        assert fields == as_json(record)
+        assert fields == record_json(record)
         assert int(log["timeUnixNano"]) == record.timestamp

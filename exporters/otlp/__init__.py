@@ -1,0 +1,7 @@
+"""
+Usage records out as OTLP logs or delta sums.
+"""
+
+from meterline.exporters.otlp.plugin import OtlpExporter
+
+__all__ = ["OtlpExporter"]
