@@ -7,6 +7,7 @@ new or surely known. Measured: about 160 B an id, 0.8 GB for 5,000,000.
 """
 
 import heapq
+from array import array
 from collections.abc import Iterator
 from enum import Enum
 from hashlib import blake2b
@@ -54,12 +55,53 @@ class _Undo(NamedTuple):
 
     key: bytes
     value: int | None
-    segment: int
     cutoff: Cutoff
 
 
 Row: TypeAlias = tuple[bytes, int, int, int]
 """Key, amount, event time (ns), received (ns, whole seconds)."""
+
+
+class _Segment:
+    """
+    Ids in the order they came while it is open, highest event time first once it is closed.
+
+    An entry holds only while its key is known with this event time; all others are left-overs of evictions and rollbacks.
+    """
+
+    __slots__ = ("events", "keys")
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.events = array("Q")
+
+    def live(self, known: dict[bytes, int]) -> set[tuple[int, bytes]]:
+        """
+        Return what holds.
+        """
+        pairs = zip(self.events, self.keys, strict=True)
+        return {(event, key) for event, key in pairs if key in known and _event(known[key]) == event}
+
+    def sort(self, known: dict[bytes, int]) -> None:
+        """
+        Keep what holds, highest first.
+        """
+        rows = sorted(self.live(known), reverse=True)
+        self.keys = [key for _, key in rows]
+        self.events = array("Q", [event for event, _ in rows])
+
+    def lowest(self, known: dict[bytes, int]) -> tuple[int, bytes] | None:
+        """
+        Return the lowest of a sorted segment that holds, dropping what does not.
+        """
+        keys, events = self.keys, self.events
+        while keys:
+            value = known.get(keys[-1])
+            if value is not None and _event(value) == events[-1]:
+                return events[-1], keys[-1]
+            keys.pop()
+            events.pop()
+        return None
 
 
 class IdStore:
@@ -73,7 +115,7 @@ class IdStore:
         self._max = max_ids
         self._horizon = horizon_ns
         self._known: dict[bytes, int] = {}
-        self._segments: dict[int, list[bytes]] = {}
+        self._segments: dict[int, _Segment] = {}
         self._open = 0
         self._tops: list[tuple[int, bytes, int]] = []  # heap: the lowest of each closed segment, each of the open one
         self._undo: list[_Undo] = []
@@ -81,6 +123,7 @@ class IdStore:
         self._dirty: set[int] = set()
         self._dropped: set[int] = set()
         self.cutoff = Cutoff()
+        self.added: tuple[bytes, int, int] = (b"", 0, 0)  # key, amount, event time of what was remembered last
 
     def __len__(self) -> int:
         return len(self._known)
@@ -94,7 +137,8 @@ class IdStore:
 
     def add(self, key: bytes, amount: int, event: int, received: int) -> Found:
         """
-        Look an id up, and remember it unless it is BEYOND. What is remembered must be in the frame, for ``replay``.
+        Look an id up, and remember it unless it is BEYOND. What was remembered, NEW or CONFLICT, stands in ``added``,
+        and must be in the frame, for ``replay``.
         """
         value = self._known.get(key)
         if value is None:
@@ -112,13 +156,10 @@ class IdStore:
 
     def replay(self, key: bytes, amount: int, event: int, received: int) -> None:
         """
-        Remember again what ``add`` found NEW or CONFLICT; in any order, any number of times.
+        Remember again what ``add`` remembered; in any order, any number of times. Not to be rolled back.
         """
-        value = self._known.get(key)
-        if value is not None and _amount(value) != amount:
-            key, event = _conflict_key(key, amount), max(event, _event(value))
-            value = self._known.get(key)
-        if value is None and (event, key) > self.cutoff:
+        value = self._known.get(key, 0)
+        if event > _event(value) and (event, key) > self.cutoff:
             self._insert(key, amount, event, received)
 
     def trim(self, now: int) -> None:
@@ -139,44 +180,43 @@ class IdStore:
 
     def _insert(self, key: bytes, amount: int, event: int, received: int) -> None:
         self._known[key] = _pack(amount, event, received)
-        self._undo.append(_Undo(key, None, self._open, self.cutoff))
+        self.added = key, amount, event
+        self._undo.append(_Undo(key, None, self.cutoff))
         self._append(key, event)
         if len(self._known) > self._max and (top := self._top()) is not None:
             self._evict(top)
 
     def _append(self, key: bytes, event: int) -> None:
-        keys = self._segments.setdefault(self._open, [])
-        keys.append(key)
+        segment = self._segments.setdefault(self._open, _Segment())
+        segment.keys.append(key)
+        segment.events.append(event)
         self._dirty.add(self._open)
         heapq.heappush(self._tops, (event, key, self._open))
-        if len(keys) == SEGMENT:
+        if len(segment.keys) == SEGMENT:
             self._close()
 
     def _close(self) -> None:
         """
-        Sort the open segment and keep only its lowest in the heap: 16 B an id saved, and one entry a segment.
+        Sort the open segment and keep only its lowest in the heap: one entry a segment, not one an id.
         """
         closed, self._open = self._open, self._open + 1
-        self._sort(closed)
+        self._segments[closed].sort(self._known)
         self._tops = [top for top in self._tops if top[2] != closed]
         heapq.heapify(self._tops)
         self._raise_top(closed)
 
-    def _sort(self, segment: int) -> None:
-        known = self._known
-        rows = {(_event(known[key]), key) for key in self._segments[segment] if key in known}
-        self._segments[segment] = [key for _, key in sorted(rows, reverse=True)]
-
-    def _raise_top(self, segment: int) -> None:
-        keys = self._segments[segment]
-        while keys and keys[-1] not in self._known:
-            keys.pop()
-        if keys:
-            heapq.heappush(self._tops, (_event(self._known[keys[-1]]), keys[-1], segment))
-        elif segment != self._open:
-            del self._segments[segment]
-            self._dirty.discard(segment)
-            self._dropped.add(segment)
+    def _raise_top(self, number: int) -> None:
+        """
+        Put the lowest of a closed segment into the heap. Ids that left, or came back with another time, are dropped on the way.
+        """
+        segment = self._segments[number]
+        lowest = segment.lowest(self._known)
+        if lowest is not None:
+            heapq.heappush(self._tops, (*lowest, number))
+        else:
+            del self._segments[number]
+            self._dirty.discard(number)
+            self._dropped.add(number)
 
     def _top(self) -> tuple[int, bytes, int] | None:
         """
@@ -197,8 +237,8 @@ class IdStore:
             self._raise_top(segment)
 
     def _evict(self, top: tuple[int, bytes, int]) -> None:
-        event, key, segment = top
-        self._undo.append(_Undo(key, self._known.pop(key), segment, self.cutoff))
+        event, key, _ = top
+        self._undo.append(_Undo(key, self._known.pop(key), self.cutoff))
         self.cutoff = max(self.cutoff, Cutoff(event, key))
         self._pop(top)
 
@@ -248,30 +288,31 @@ class IdStore:
         self._dirty.discard(segment)
         return b"".join(_ROW.pack(k, e, r, a.to_bytes(16, "little", signed=True)) for k, a, e, r in self._rows(segment))
 
-    def _rows(self, segment: int) -> Iterator[Row]:
-        for key in dict.fromkeys(self._segments.get(segment, ())):
-            value = self._known.get(key)
-            if value is not None:
-                yield key, _amount(value), _event(value), _received(value) * _SECOND
+    def _rows(self, number: int) -> Iterator[Row]:
+        segment = self._segments.get(number, _Segment())
+        for event, key in sorted(segment.live(self._known)):
+            value = self._known[key]
+            yield key, _amount(value), event, _received(value) * _SECOND
 
     def restore_segment(self, segment: int, body: bytes) -> None:
         """
         Fill one segment of an empty store; call ``cut`` with the recorded cut-off before, ``restored`` after the last.
         """
-        keys = self._segments[segment] = []
+        filled = self._segments[segment] = _Segment()
         for key, event, received, amount in _ROW.iter_unpack(body):
             if (event, key) > self.cutoff and key not in self._known:
                 self._known[key] = _pack(int.from_bytes(amount, "little", signed=True), event, received)
-                keys.append(key)
+                filled.keys.append(key)
+                filled.events.append(event)
 
     def restored(self) -> None:
         """
         End a restore: the next id opens a new segment after the last, and nothing is to be undone.
         """
         self._open = max(self._segments, default=-1) + 1
-        for segment in list(self._segments):
-            self._sort(segment)
-            self._raise_top(segment)
+        for number in list(self._segments):
+            self._segments[number].sort(self._known)
+            self._raise_top(number)
         self.committed(self.mark())
 
 
