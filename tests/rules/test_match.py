@@ -53,7 +53,7 @@ def hits(asking: Make, condition: Any, value: Any) -> bool:
         ("NaN", float("nan"), True),
     ],
 )
-def test_a_scalar_compares_by_canonical_text(asking: Make, condition: Any, value: Any, expected: bool) -> None:
+def test_a_scalar_compares_by_canonical_text(asking: Make, condition: Any, value: Any, *, expected: bool) -> None:
     """Scalars are equal when their canonical texts are: 200 equals "200" and 200.0, true equals "true"."""
     assert hits(asking, condition, value) is expected
 
@@ -77,7 +77,7 @@ def test_a_scalar_compares_by_canonical_text(asking: Make, condition: Any, value
         ("a?c", "a\U0001f600c", True),
     ],
 )
-def test_stars_and_question_marks_make_a_glob(asking: Make, glob: str, value: Any, expected: bool) -> None:
+def test_stars_and_question_marks_make_a_glob(asking: Make, glob: str, value: Any, *, expected: bool) -> None:
     """A match value with * or ? is a glob over the whole text, every character included."""
     assert hits(asking, glob, value) is expected
     assert hits(asking, {"glob": glob}, value) is expected
@@ -119,7 +119,7 @@ def test_stars_and_question_marks_make_a_glob(asking: Make, glob: str, value: An
         ({"gte": 0, "glob": "2*"}, 30, False),
     ],
 )
-def test_lists_regexes_existence_and_ranges(asking: Make, condition: Any, value: Any, expected: bool) -> None:
+def test_lists_regexes_existence_and_ranges(asking: Make, condition: Any, value: Any, *, expected: bool) -> None:
     """Each form of a condition holds exactly when its page says so; several in one mapping must all hold."""
     assert hits(asking, condition, value) is expected
 
@@ -154,7 +154,7 @@ def test_a_regular_expression_takes_linear_time(asking: Make) -> None:
         ({"metric": "*"}, {"type": PointType.LOG, "name": ""}, False),
     ],
 )
-def test_what_a_context_decides(asking: Make, match: Any, context: Any, expected: bool) -> None:
+def test_what_a_context_decides(asking: Make, match: Any, context: Any, *, expected: bool) -> None:
     """Metric, unit, type, resource and scope decide before any point is looked at; nothing possible is SKIP."""
     extra = {"identity": "content"} if "log" in match else {}
     asked = asking({"match": match, **extra})

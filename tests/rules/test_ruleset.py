@@ -201,7 +201,7 @@ def test_names_are_unique(problems: Make) -> None:
     ],
 )
 def test_mistakes_in_tables(
-    tmp_path: Path, problems: Make, name: str, content: bytes | None, options: Any, words: str
+    tmp_path: Path, problems: Make, *, name: str, content: bytes | None, options: Any, words: str
 ) -> None:
     """A table that cannot be used is an error of the config, with the line in the table."""
     if content is not None:

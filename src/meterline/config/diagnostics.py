@@ -5,6 +5,7 @@ What is wrong with a config, for people and for programs: code, file, line, colu
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from unicodedata import combining, east_asian_width
 
 from meterline.errors import ConfigurationError
 
@@ -35,7 +36,7 @@ class Diagnostic:
         number = str(self.line)
         lines = [head, f"  --> {place}"]
         if self.line:
-            caret = " " * (self.column - 1) + "^" * max(1, self.length)
+            caret = _blank(self.excerpt[: self.column - 1]) + "^" * max(1, self.length)
             lines.append(f"{number} | {self.excerpt}".rstrip())
             lines.append(f"{' ' * len(number)} | {caret} {self.label}".rstrip())
         if self.help:
@@ -50,11 +51,22 @@ class Diagnostic:
         return {name: getattr(self, name) for name in names}
 
 
+def _blank(text: str) -> str:
+    """
+    Return white space as wide as the text is on a terminal.
+    """
+    wide = {"W": "  ", "F": "  "}
+    return "".join(
+        char if char == "\t" else "" if combining(char) else wide.get(east_asian_width(char), " ") for char in text
+    )
+
+
 class ConfigurationErrors(ConfigurationError):  # noqa: N818 - it is several
     """
-    Everything that is wrong with a config, in the order of the file; ``str`` is the text for people.
+    Everything that is wrong with a config, once, in the order of the file; ``str`` is the text for people.
     """
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        self.diagnostics = tuple(sorted(diagnostics, key=lambda found: (found.line, found.column, found.code)))
+        once = {(found.code, found.line, found.column, found.message): found for found in reversed(diagnostics)}
+        self.diagnostics = tuple(sorted(once.values(), key=lambda found: (found.line, found.column, found.code)))
         super().__init__("\n\n".join(str(found) for found in self.diagnostics))

@@ -63,7 +63,8 @@ class Pointer:
         return walk(self._root) if self._root is not None else iter(())
 
     def _find(self, way: Way) -> tuple[Item | None, Span | None]:
-        item, key = self._root, None
+        item = self._root
+        key = next(iter(item.keys.values()), None) if item is not None else None
         for step in way:
             if item is None:
                 break

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from meterline.config.model import CoreConfig
-from meterline.plugins import Kind, available, load
+from meterline.plugins import BrokenPluginError, Kind, available, load
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 _SECTIONS: Final[Mapping[str, Kind]] = {"receivers": "receiver", "exporters": "exporter"}
@@ -24,7 +24,7 @@ def core_schema() -> dict[str, Any]:
 
 def json_schema() -> dict[str, Any]:
     """
-    Return the schema of a whole config. Loads every installed plugin; raises BrokenPluginError for one that does not load.
+    Return the schema of a whole config. Loads every installed plugin; one that does not load may have any options.
     """
     schema: dict[str, Any] = json.loads(json.dumps(core_schema()).replace("#/$defs/", "#/definitions/"))
     definitions = schema.pop("$defs")
@@ -66,8 +66,11 @@ def _plugin(kind: Kind, name: str) -> dict[str, Any]:
     """
     Return a plugin's definitions, each under a name of its own; ``type`` is not required where the name says it.
     """
-    own = load(kind, name).Config.model_json_schema()
     prefix = f"{kind}.{name}"
+    try:
+        own = load(kind, name).Config.model_json_schema()
+    except BrokenPluginError:
+        return {prefix: {"type": "object"}}
     inner = own.pop("$defs", {})
     found = {prefix: own, **{f"{prefix}.{key}": value for key, value in inner.items()}}
     text = json.dumps(found).replace("#/$defs/", f"#/definitions/{prefix}.")

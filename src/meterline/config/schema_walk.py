@@ -2,6 +2,7 @@
 Follows the way to a value through a JSON Schema: which keys, words and secrets belong there.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -52,7 +53,7 @@ class SchemaWalk:
         Return the words that a value at this way may be, when it is one of a list.
         """
         found = [word for schema in self.at(way) for word in (*schema.get("enum", ()), *_const(schema))]
-        return [str(word) for word in dict.fromkeys(found)]
+        return [word if isinstance(word, str) else json.dumps(word) for word in dict.fromkeys(found)]
 
     def is_secret(self, way: Way) -> bool:
         """

@@ -27,6 +27,9 @@ _INT: Final = re.compile(r"[-+]?[0-9]+")
 _BASED: Final = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _STANDARD: Final = "tag:yaml.org,2002:"
+_TAGS: Final = frozenset({"str", "int", "float", "bool", "null", "seq", "map", "merge", "timestamp", "value", "binary"})
+_PROPERTIES: Final = re.compile(r"(?:[&!]\S*\s+)+")
+_GLUED: Final = re.compile(r"\s*(?:- )?[\w.-]+:[^\s/]")
 _MERGE: Final = "<<"
 
 
@@ -116,12 +119,19 @@ def _report_syntax(error: MarkedYAMLError, text: str, report: Report) -> None:
         )
         return
     words = ", ".join(part for part in (error.context, error.problem) if part)
-    report(span, "ML002", f"reading YAML: {words or 'syntax error'}", _syntax_help(words, line))
+    report(
+        span,
+        "ML002",
+        f"reading YAML: {words or 'syntax error'}",
+        _syntax_help(words, lines[max(0, span.line - 1) : span.line + 1]),
+    )
 
 
-def _syntax_help(words: str, line: str) -> str:
-    if "${" in line and "flow mapping" in words:
+def _syntax_help(words: str, lines: Sequence[str]) -> str:
+    if "${" in "".join(lines[-1:]) and "flow mapping" in words:
         return "inside { } or [ ], quote texts that have ${...} in them"
+    if "mapping values are not allowed" in words and any(map(_GLUED.match, lines)):
+        return "a space belongs after the colon of a key"
     if "mapping values are not allowed" in words:
         return "quote texts that have `: ` in them, and check the indentation"
     if "undefined alias" in words:
@@ -149,7 +159,7 @@ class _Builder:
         """
         self._count += 1
         end = Span(node.end_mark.line, node.end_mark.column)
-        item = Item(_span(node), end, kind="null")
+        item = Item(self._span(node), end, kind="unknown")
         if node in self._open:
             self._report(item.span, "ML005", "reading YAML: an alias stands inside what it names", "")
         elif self._count == MAX_NODES:
@@ -160,14 +170,26 @@ class _Builder:
             self._open.pop()
         return item
 
+    def _span(self, node: Node) -> Span:
+        """
+        Return where a value begins: after its anchor and tag.
+        """
+        span = _span(node)
+        before = _PROPERTIES.match(self._lines[span.line], span.column) if span.line < len(self._lines) else None
+        if before is None or not span.length:
+            return span
+        skipped = before.end() - span.column
+        return Span(span.line, span.column + skipped, span.length - skipped)
+
     def _fill(self, item: Item, node: Node) -> None:
         tag = str(node.tag or "")
-        if tag and not tag.startswith(_STANDARD):
-            self._report(item.span, "ML006", f"reading YAML: unknown tag `{tag}`", "delete the tag")
+        if tag and tag.removeprefix(_STANDARD) not in _TAGS:
+            shown = tag.replace(_STANDARD, "!!")
+            self._report(_span(node), "ML006", f"reading YAML: unknown tag `{shown}`", "delete the tag")
         elif isinstance(node, ScalarNode):
             item.kind, item.text, item.style = "scalar", node.value, node.style
             item.plain = node.style in (None, "")
-            item.data = plain_value(node.value) if item.plain else node.value
+            item.data = plain_value(node.value) if item.plain and tag != f"{_STANDARD}str" else node.value
         elif isinstance(node, SequenceNode):
             item.kind, item.items = "list", [self.build(child) for child in node.value]
         elif isinstance(node, MappingNode):

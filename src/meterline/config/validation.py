@@ -7,7 +7,7 @@ Only what was substituted from the environment or a file is typed again, as a pl
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -93,9 +93,11 @@ class Validation:
         """
         Return the model, or None and all faults.
         """
+        if self._section.kind != "mapping" and not _is_empty(self._section):
+            return None, [Fault(self._prefix, "ML022", _said(self._prefix, self._section), "expected a mapping")]
         while True:
             try:
-                text = json.dumps({**self._plain(self._section), **self._extra})
+                text = json.dumps({**(self._plain(self._section) or {}), **self._extra})
                 return model.model_validate_json(text, strict=True, context={"base_dir": base_dir}), []
             except ValidationError as error:
                 found = error.errors(include_url=False)
@@ -122,8 +124,7 @@ class Validation:
             if item.substituted and id(item) not in self._retyped and error["type"] != "value_error":
                 self._retyped.add(id(item))
                 changed = True
-            empty = item.kind == "scalar" and item.data is None and item.plain
-            if empty and error["type"] in _EMPTY and id(item) not in self._emptied:
+            if _is_empty(item) and error["type"] in _EMPTY and id(item) not in self._emptied:
                 self._emptied[id(item)] = _EMPTY[error["type"]]
                 changed = True
         return changed
@@ -148,7 +149,7 @@ class Validation:
         if kind == "missing":
             return self._missing((*way, loc[-1]))
         if kind == "extra_forbidden":
-            known = [key for key in schema.keys(way[len(self._prefix) : -1]) if key not in self._extra]
+            known = [key for key in schema.keys(way[len(self._prefix) : -1]) if key != "type" or not self._prefix]
             return Fault(way, "ML020", f"unknown key `{loc[-1]}`", "", did_you_mean(str(loc[-1]), known), at_key=True)
         if rest and rest[-1] == "[key]":
             way = (*way, rest[0])
@@ -167,11 +168,11 @@ class Validation:
             return Fault(way, "ML023", f"`{name}` cannot be {shown}", f"expected {_or(known)}", _meant(item, known))
         if kind in _EXPECTED:
             label = f"expected {_EXPECTED[kind]}"
-            return Fault(way, "ML022", f"`{name}` is {_described(item)}", label, _type_help(kind, item))
+            return Fault(way, "ML022", _said(way, item), label, _type_help(kind, item))
         if kind in _LIMITS:
-            words, key = _LIMITS[kind]
+            words, key = _LIMITS[kind] if context.get("min_length") != 1 else ("must not be empty", "min_length")
             label = f"it is {shown}" if item.kind == "scalar" else ""
-            return Fault(way, "ML024", f"`{name}` {words.format(**{key: context[key]})}", label)
+            return Fault(way, "ML024", f"`{name}` {words.format(**{key: _plainly(context[key])})}", label)
         if kind == "value_error":
             return _worded(way, name, str(context["error"]))
         if kind == "string_pattern_mismatch":
@@ -188,16 +189,20 @@ def _merged(faults: Sequence[Fault]) -> list[Fault]:
     """
     Join what a union's members expect at one place into one fault.
     """
-    found: dict[tuple[Way, str], Fault] = {}
+    found: dict[tuple[Way, str], list[Fault]] = {}
     for fault in faults:
-        key = (fault.way, fault.code if fault.code == "ML022" else f"{fault.code} {fault.message}")
-        before = found.get(key)
-        if before is not None and fault.label not in before.label:
-            label = f"{before.label} or {fault.label.removeprefix('expected ')}"
-            fault = Fault(fault.way, fault.code, fault.message, label, before.help or fault.help)  # noqa: PLW2901 - joined
-        found[key] = fault if before is None or fault.label != before.label else before
-    inner = {fault.way for fault in found.values()}
-    return [fault for fault in found.values() if fault.code not in _VAGUE or not _covered(fault.way, inner)]
+        found.setdefault((fault.way, "" if fault.code == "ML022" else fault.message), []).append(fault)
+    joined = [_joined(group) for group in found.values()]
+    inner = {fault.way for fault in joined}
+    return [fault for fault in joined if fault.code not in _VAGUE or not _covered(fault.way, inner)]
+
+
+def _joined(group: Sequence[Fault]) -> Fault:
+    expected = dict.fromkeys(fault.label.removeprefix("expected ") for fault in group)
+    if "a number" in expected:
+        expected.pop("a whole number", None)
+    remedy = next((fault.help for fault in group if fault.help), "")
+    return replace(group[0], label=f"expected {' or '.join(expected)}", help=remedy) if len(group) > 1 else group[0]
 
 
 def _covered(way: Way, ways: set[Way]) -> bool:
@@ -226,10 +231,27 @@ def dotted(way: Way) -> str:
     return "".join(steps).lstrip(".")
 
 
+def _is_empty(item: Item) -> bool:
+    """
+    Say whether nothing was written: ``grpc:`` alone is as good as ``grpc: {}``.
+    """
+    return item.kind == "scalar" and item.data is None and item.plain
+
+
+def _said(way: Way, item: Item) -> str:
+    return f"`{dotted(way)}` is {_described(item)}"
+
+
+def _plainly(limit: Any) -> Any:
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+
+
 def _shown(item: Item) -> str:
     if item.substituted:
         return "what was substituted"
-    return f"'{item.text}'" if item.kind == "scalar" else _KINDS.get(item.kind, "this")
+    if item.kind != "scalar":
+        return _KINDS.get(item.kind, "this")
+    return f"'{item.text}'" if isinstance(item.data, str) else item.text
 
 
 def _described(item: Item) -> str:

@@ -114,7 +114,7 @@ def _compile_problem(source: str, words: str, *, log: bool) -> Problem:
     name = _UNDECLARED.search(message)
     length = len(name[1]) if name else 1
     short = message.split(" expecting ")[0]
-    return Problem((), "ML044", f"reading `when`: {short}", short, _variable_help(name, log=log), offset, length)
+    return Problem((), "ML044", f"reading `when`: {short}", "", _variable_help(name, log=log), offset, length)
 
 
 def _variable_help(name: re.Match[str] | None, *, log: bool) -> str:
