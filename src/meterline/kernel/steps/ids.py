@@ -48,18 +48,12 @@ class Cutoff(NamedTuple):
     key: bytes = b""
 
 
-class _Undo(NamedTuple):
-    """
-    One change: a key that came, or the key and value that left; and the cut-off before it.
-    """
-
-    key: bytes
-    value: int | None
-    cutoff: Cutoff
-
-
 Row: TypeAlias = tuple[bytes, int, int, int]
 """Key, amount, event time (ns), received (ns, whole seconds)."""
+
+
+_Undo: TypeAlias = tuple[bytes, int, Cutoff | None]
+"""One change: a key that came, or (with the cut-off before) a key and value that left."""
 
 
 class _Segment:
@@ -82,11 +76,11 @@ class _Segment:
         pairs = zip(self.events, self.keys, strict=True)
         return {(event, key) for event, key in pairs if key in known and _event(known[key]) == event}
 
-    def sort(self, known: dict[bytes, int]) -> None:
+    def sort(self) -> None:
         """
-        Keep what holds, highest first.
+        Put the highest first.
         """
-        rows = sorted(self.live(known), reverse=True)
+        rows = sorted(zip(self.events, self.keys, strict=True), reverse=True)
         self.keys = [key for _, key in rows]
         self.events = array("Q", [event for event, _ in rows])
 
@@ -117,7 +111,11 @@ class IdStore:
         self._known: dict[bytes, int] = {}
         self._segments: dict[int, _Segment] = {}
         self._open = 0
-        self._tops: list[tuple[int, bytes, int]] = []  # heap: the lowest of each closed segment, each of the open one
+        self._tops: list[
+            tuple[int, bytes, int]
+        ] = []  # heap: the lowest of each closed segment, and of the open one ...
+        self._heaped = 0  # ... as many as were needed so far
+        self._lowest = 0  # no event time of those that are not in the heap is lower
         self._undo: list[_Undo] = []
         self._undone = 0  # changes whose undo was dropped: marks count from the beginning of time
         self._dirty: set[int] = set()
@@ -181,7 +179,7 @@ class IdStore:
     def _insert(self, key: bytes, amount: int, event: int, received: int) -> None:
         self._known[key] = _pack(amount, event, received)
         self.added = key, amount, event
-        self._undo.append(_Undo(key, None, self.cutoff))
+        self._undo.append((key, 0, None))
         self._append(key, event)
         if len(self._known) > self._max and (top := self._top()) is not None:
             self._evict(top)
@@ -191,16 +189,16 @@ class IdStore:
         segment.keys.append(key)
         segment.events.append(event)
         self._dirty.add(self._open)
-        heapq.heappush(self._tops, (event, key, self._open))
-        if len(segment.keys) == SEGMENT:
+        self._lowest = min(self._lowest, event) if len(segment.keys) - self._heaped > 1 else event
+        if len(segment.keys) >= SEGMENT:
             self._close()
 
     def _close(self) -> None:
         """
         Sort the open segment and keep only its lowest in the heap: one entry a segment, not one an id.
         """
-        closed, self._open = self._open, self._open + 1
-        self._segments[closed].sort(self._known)
+        closed, self._open, self._heaped = self._open, self._open + 1, 0
+        self._segments[closed].sort()
         self._tops = [top for top in self._tops if top[2] != closed]
         heapq.heapify(self._tops)
         self._raise_top(closed)
@@ -222,13 +220,24 @@ class IdStore:
         """
         Return the lowest id that is really there: undone and moved ones leave the heap when they come up.
         """
-        while self._tops:
+        while self._tops or self._pending():
+            if self._pending() and (not self._tops or self._lowest <= self._tops[0][0]):
+                self._heap_pending()
             top = self._tops[0]
             value = self._known.get(top[1])
             if value is not None and _event(value) == top[0]:
                 return top
             self._pop(top)
         return None
+
+    def _pending(self) -> bool:
+        return self._open in self._segments and len(self._segments[self._open].keys) > self._heaped
+
+    def _heap_pending(self) -> None:
+        segment = self._segments[self._open]
+        for event, key in zip(segment.events[self._heaped :], segment.keys[self._heaped :], strict=True):
+            heapq.heappush(self._tops, (event, key, self._open))
+        self._heaped = len(segment.keys)
 
     def _pop(self, top: tuple[int, bytes, int]) -> None:
         heapq.heappop(self._tops)
@@ -238,7 +247,7 @@ class IdStore:
 
     def _evict(self, top: tuple[int, bytes, int]) -> None:
         event, key, _ = top
-        self._undo.append(_Undo(key, self._known.pop(key), self.cutoff))
+        self._undo.append((key, self._known.pop(key), self.cutoff))
         self.cutoff = max(self.cutoff, Cutoff(event, key))
         self._pop(top)
 
@@ -253,13 +262,13 @@ class IdStore:
         Undo all changes since the mark.
         """
         while self.mark() > mark:
-            undo = self._undo.pop()
-            self.cutoff = undo.cutoff
-            if undo.value is None:
-                del self._known[undo.key]
+            key, value, cutoff = self._undo.pop()
+            if cutoff is None:
+                del self._known[key]
             else:
-                self._known[undo.key] = undo.value
-                self._append(undo.key, _event(undo.value))
+                self.cutoff = cutoff
+                self._known[key] = value
+                self._append(key, _event(value))
 
     def committed(self, mark: int) -> None:
         """
@@ -309,9 +318,9 @@ class IdStore:
         """
         End a restore: the next id opens a new segment after the last, and nothing is to be undone.
         """
-        self._open = max(self._segments, default=-1) + 1
+        self._open, self._heaped = max(self._segments, default=-1) + 1, 0
         for number in list(self._segments):
-            self._segments[number].sort(self._known)
+            self._segments[number].sort()
             self._raise_top(number)
         self.committed(self.mark())
 
