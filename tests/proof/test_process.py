@@ -41,9 +41,9 @@ def test_a_program_that_ends_is_not_ready(tmp_path: Path) -> None:
     """
     A start that fails says how, with what was printed, and does not wait for the timeout.
     """
-    with program(tmp_path, "print('no such luck'); raise SystemExit(3)", free_port()) as broken:
-        with pytest.raises(AssertionError, match=r"exit 3\nno such luck"):
-            broken.start(ready_secs=30)
+    broken = program(tmp_path, "print('no such luck'); raise SystemExit(3)", free_port())
+    with broken, pytest.raises(AssertionError, match=r"exit 3\nno such luck"):
+        broken.start(ready_secs=30)
 
 
 def test_sigterm_gives_the_exit_code(tmp_path: Path) -> None:
@@ -74,5 +74,5 @@ def test_waiting_in_vain_says_for_what() -> None:
     """
     A condition that never holds ends in an error that names it.
     """
-    with pytest.raises(TimeoutError, match="waiting for rain: not within 0.05 s"):
+    with pytest.raises(TimeoutError, match=r"waiting for rain: not within 0\.05 s"):
         wait_until(lambda: False, 0.05, "rain")

@@ -15,7 +15,7 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
-from meterline.testing.evidence import check_balance
+from meterline.testing.evidence import check_balance, ledger_rows
 from meterline.testing.process import GatewayProcess, wait_until
 from meterline.testing.sender import OtlpClient, was_answered
 from meterline.testing.site import Site
@@ -54,9 +54,12 @@ class Weather:
 
     def reasons(self) -> dict[str, int]:
         """
-        Return the quarantine by reason.
+        Return the quarantine by reason; the command line must list the same reasons.
         """
-        return {row["reason"]: row["count"] for row in self.site.quarantine()}
+        with ledger_rows(self.site.folder) as ledger:
+            found = dict(ledger.execute("SELECT reason, sum(open) FROM quarantine GROUP BY reason").fetchall())
+        assert {row["reason"] for row in self.site.quarantine()} == set(found)
+        return found
 
     def settle(self, **expected: float | str) -> None:
         """
@@ -77,7 +80,7 @@ def weather(tmp_path: Path) -> Iterator[Weather]:
         yield Weather(site)
 
 
-@pytest.mark.parametrize("broken", ["rules: {", "receivers: {otlp: {grpc: {endpont: 127.0.0.1:1}}}", "ledgr: {}"])
+@pytest.mark.parametrize("broken", ["rules: [}", "receivers: {otlp: {grpc: {endpont: 127.0.0.1:1}}}", "ledgr: {}"])
 def test_wrong_config(tmp_path: Path, broken: str) -> None:
     """
     A config that cannot be used ends the start with exit code 78 and says where, and nothing is left behind.
