@@ -134,16 +134,22 @@ def plain_sums(frames: Any, hours: tuple[int, int]) -> dict[str, tuple[int, int]
     return sums
 
 
-def test_totals_before_the_catch_up_are_refused(open_ledger: Any, make: Any) -> None:
-    """After a crash between flushes, a flush that would pass over the missing frames is a defect, never a wrong sum."""
+def test_flushes_without_a_catch_up_store_nothing(open_ledger: Any, make: Any, path: Path) -> None:
+    """After a crash between flushes totals are exact with or without the catch-up, which moves the watermark on."""
     ledger = open_ledger()
     ledger.commit(make.group(1, body_of([("acme", 0, UNITS)])))
-    ledger.close()
-    ledger = open_ledger()
-    with pytest.raises(ValueError, match="catch_up_totals comes first"):
-        ledger.commit(CommitGroup(totals=[]))
-    assert ledger.catch_up_totals(expand) == 1
-    ledger.commit(CommitGroup(totals=[TotalRow("acme", "calls", 0, UNITS, 1)]))
+    for seq, catch_up in ((2, False), (3, True)):
+        ledger.close()
+        ledger = open_ledger()
+        if catch_up:
+            assert ledger.catch_up_totals(expand) == 2
+        flush = [TotalRow("acme", "calls", 0, UNITS, 1)]
+        ledger.commit(CommitGroup(frame=make.frame(seq, body_of([("acme", 0, UNITS)])), totals=flush))
+        with open_reader(path) as reader:
+            assert [(str(total.value), total.count) for total in reader.totals(expand)] == [(str(seq), seq)]
+            assert reader.meta()["totals_through"] == (seq if catch_up else 0)
+    with pytest.raises(ValueError, match="a frame was committed before"):
+        ledger.catch_up_totals(expand)
 
 
 def test_names_are_found_in_old_frames(ledger: Any, make: Any, path: Path) -> None:

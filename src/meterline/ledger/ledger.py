@@ -106,7 +106,7 @@ class Ledger:
         self._writing.checkpoint(at_least=0)  # a log whose fsync failed in a former life is not to be built upon
         with self._writing.translated("opening"):
             self.id: str = store.get_meta(self._connection, "ledger.id")
-            self._last_seq = restore.last_seq(self._connection)
+            self._last_seq = self._first_seq = restore.last_seq(self._connection)
             self._totals_through: int = store.get_meta(self._connection, "totals_through")
             self._behind = self._totals_through < self._last_seq
             self._idle: int = self._connection.execute("SELECT count(*) FROM idle").get
@@ -148,11 +148,14 @@ class Ledger:
         """
         Bring the totals up to the last frame, once, before the first commit; returns how many frames were missing.
 
-        The kernel's own sums since the last flush died with the process; its frames did not. One that fails its CRC is set
-        aside if every snapshot chunk covers it: its usage is missing from the totals, and an event says so.
+        The kernel's own sums since the last flush died with the process; its frames did not. Without this call a flush stores
+        nothing, and readers go on adding all frames since: exact, but ever slower. A frame that fails its CRC is set aside
+        if every snapshot chunk covers it: its usage is missing from the totals, and an event says so.
 
         :raises CorruptLedgerError: another one fails its CRC.
         """
+        if self._last_seq != self._first_seq:
+            raise ValueError("catching up the totals: a frame was committed before, which the kernel would add again")
         missing = self._last_seq - self._totals_through
         if missing:
             with self._writing.translated("catching up the totals"), self._writing.transaction():
@@ -189,8 +192,6 @@ class Ledger:
             return self._commit(group)
 
     def _check(self, group: CommitGroup) -> None:
-        if group.totals is not None and self._behind:
-            raise ValueError("committing totals: catch_up_totals comes first")
         if group.frame is None:
             return
         if group.frame.seq != self._last_seq + 1:
@@ -222,7 +223,7 @@ class Ledger:
 
     def _store_rest(self, group: CommitGroup) -> int:
         seq = self._last_seq if group.frame is None else group.frame.seq
-        if group.totals is not None:
+        if group.totals is not None and not self._behind:
             store.store_totals(self._connection, group.totals, seq)
         if group.snapshot is None:
             return 0
@@ -250,7 +251,7 @@ class Ledger:
         if group.frame is not None:
             self._last_seq = group.frame.seq
             self._stats.frames += 1
-        if group.totals is not None:
+        if group.totals is not None and not self._behind:
             self._totals_through = self._last_seq
         if group.snapshot is not None:
             begun = group.snapshot.seq if self._cycle is None else self._cycle
