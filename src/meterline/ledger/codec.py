@@ -14,7 +14,8 @@ ZSTD: Final = 1
 Effort: TypeAlias = Literal["none", "fast", "small"]
 
 _LEVELS: Final[dict[str, int]] = {"fast": 1, "small": 3}
-_MIN_BYTES: Final = 128
+_MIN_BYTES: Final = 1024
+"""Below this, 14 us of zstd save nothing: a frame of 8 points has 140 bytes; one of 8,192 shrinks from 4.8 to 1.6 B a point."""
 _local = threading.local()
 
 
