@@ -72,7 +72,7 @@ def _models(way: Way, model: BaseModel) -> Iterator[tuple[Way, BaseModel]]:
 
 def _exposed(way: Way, receiver: BaseModel) -> Iterator[Fault]:
     for at, section in _models(way, receiver):
-        values: Mapping[str, Any] = dict(section)
+        values: Mapping[str, Any] = dict(iter(section))  # a field may be called `keys`
         endpoint = values.get("endpoint")
         if "auth" not in values or not isinstance(endpoint, str) or endpoint.startswith(_LOOPBACK):
             continue

@@ -8,6 +8,7 @@ from typing import Final
 
 from meterline.config.schema_walk import Way
 from meterline.config.source import Item, SourceFile, walk
+from meterline.config.substitute import TOKEN
 
 MASK: Final = "**********"
 _SHORTEST: Final = 4
@@ -31,7 +32,7 @@ class Redactor:
 
     def learn(self, root: Item, secret: Callable[[Way], bool]) -> None:
         """
-        Mask every scalar that stands at or below a secret way, and remember its text.
+        Mask every value that stands at or below a secret way, and remember its text.
         """
         hidden: list[Way] = []
         for way, item in walk(root):
@@ -39,20 +40,21 @@ class Redactor:
             if not below and secret(way):
                 hidden.append(way)
                 below = True
-            if below and item.kind == "scalar":
+            if below and item.kind in {"scalar", "unknown"}:
                 self._mask(item)
             self._words.update(word for word in item.substituted if len(word) >= _SHORTEST)
 
     def _mask(self, item: Item) -> None:
         if len(item.text) >= _SHORTEST:
             self._words.add(item.text)
-        if item.substituted:
-            return  # the file shows ${env:NAME}, not what it stands for
+        quote = 1 if item.style in {'"', "'"} else 0
         for line in range(item.span.line, item.end.line + 1):
-            first = item.span.column if line == item.span.line else 0
-            last = item.end.column if line == item.end.line else len(self._file.lines[line])
-            if last > first:
-                self._masked.setdefault(line, []).append((first, last))
+            first = item.span.column + quote if line == item.span.line else 0
+            last = item.end.column - quote if line == item.end.line else len(self._file.lines[line])
+            for token in TOKEN.finditer(self._file.lines[line], first, last):
+                self._masked.setdefault(line, []).append((first, token.start()))
+                first = token.end()  # ${env:NAME} itself may be read
+            self._masked.setdefault(line, []).append((first, last))
 
     def line(self, number: int) -> str:
         """
@@ -62,7 +64,7 @@ class Redactor:
             return ""
         text = self._file.lines[number].rstrip("\r")
         for first, last in self._masked.get(number, ()):
-            text = text[:first] + "*" * (min(last, len(text)) - first) + text[last:]
+            text = text[:first] + "*" * max(0, min(last, len(text)) - first) + text[last:]
         return self.message(text)
 
     def message(self, text: str) -> str:

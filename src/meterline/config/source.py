@@ -95,6 +95,9 @@ def compose(text: str, report: Report) -> Item | None:
     except MarkedYAMLError as error:
         _report_syntax(error, text, report)
         return None
+    except RecursionError:
+        report(Span(0, 0), "ML002", "reading YAML: it is nested too deep", "")
+        return None
     except (YAMLError, ValueError) as error:
         report(Span(0, 0), "ML002", f"reading YAML: {str(error).splitlines()[0]}", "")
         return None

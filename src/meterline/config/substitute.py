@@ -13,7 +13,7 @@ from typing import Final
 
 from meterline.config.source import Item, Report, Span, walk
 
-_TOKEN: Final = re.compile(r"\$\$|\$\{(env|file):([^}]*)\}?")
+TOKEN: Final = re.compile(r"\$\$|\$\{(env|file):([^}]*)\}?")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEMPLATES: Final = frozenset({"customer", "dimension", "metadata"})
 MAX_FILE_BYTES: Final = 1_048_576
@@ -62,7 +62,7 @@ class Substitution:
             values.append(value)
             return value.replace("$", "$$") if template else value
 
-        item.text = _TOKEN.sub(replaced, item.text)
+        item.text = TOKEN.sub(replaced, item.text)
         item.data = item.text
         item.substituted = tuple(values)
         item.kind = "unknown" if failed else item.kind
