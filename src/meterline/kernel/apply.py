@@ -27,7 +27,7 @@ def apply_batch(core: Core, batch: PythonBatch, received_at: int, source: Source
     if batch.plan.gen != core.table.gen or not _bound(core, batch):
         return None
     if core.plan != plan:
-        if core.frame is not None and not core.frame.empty:
+        if core.frame is not None and core.frame.has_rows:
             return None
         _renew(core, plan)
     call = Call(source, received_at, core.options)
@@ -76,7 +76,8 @@ def _renew(core: Core, plan: tuple[int, str]) -> None:
         for slot in range(len(fast)):
             fast[slot] = -1
     core.plan = plan
-    core.frame = None
+    if core.frame is not None:
+        core.frame.gen, core.frame.rules_hash = plan
 
 
 def _indistinct(core: Core, block: Block) -> bool:

@@ -100,7 +100,14 @@ class OpenFrame:
         """
         Say whether nothing happened that a ledger must hold.
         """
-        return not (self.balance.received or self.tallies or self.loaded or self.evicted or self.flushed or self.slow)
+        return not (self.has_rows or self.loaded or self.evicted or self.flushed)
+
+    @property
+    def has_rows(self) -> bool:
+        """
+        Say whether points were applied, so that the frame belongs to their generation.
+        """
+        return bool(self.balance.received or self.tallies or self.slow)
 
     @property
     def next_meter(self) -> int:

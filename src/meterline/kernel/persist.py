@@ -35,8 +35,7 @@ def slot_row(core: Core, slot: int, seen: int) -> SlotRow:
     c = core.columns
     profile = c.profile[slot]
     is_delta = c.kind[slot] == DELTA
-    meter = c.meter[slot]
-    epoch = 0 if is_delta else c.start[slot]
+    current = ((0 if is_delta else c.start[slot], c.meter[slot]),) if c.meter[slot] else ()
     return SlotRow(
         slot % CHUNK,
         c.key[slot] or b"",
@@ -46,7 +45,7 @@ def slot_row(core: Core, slot: int, seen: int) -> SlotRow:
         18 if c.scaled[slot] else 0,
         profile.gen if profile else 0,
         seen,
-        ((epoch, meter),) if meter else (),
+        (*current, *c.epochs.get(slot, {}).items()),
         profile.rules if profile else (),
         c.start[slot],
         c.origin[slot],
@@ -86,7 +85,11 @@ def put_row(core: Core, slot: int, row: SlotRow, profiles: Profiles) -> None:
     c.scaled[slot] = 1 if row.scale else 0
     c.start[slot], c.origin[slot], c.last[slot] = row.start, row.origin, row.last_time
     c.value[slot] = row.tail if row.kind & 3 == DELTA else row.last_value
-    c.meter[slot] = row.meters[0][1] if row.meters else 0
+    epochs = dict(row.meters)
+    c.meter[slot] = epochs.pop(row.start, 0)
+    c.epochs.pop(slot, None)
+    if epochs:
+        c.epochs[slot] = epochs
     c.profile[slot] = profiles.get(row.gen, row.activation)
     if row.kind & 4:
         c.slow.add(slot)

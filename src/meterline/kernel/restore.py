@@ -114,9 +114,12 @@ class Restore:
         self._claim(slot, row.key)
         put_row(core, slot, row, self._profiles)
         self._seqs[slot] = seq
-        if row.meters:
-            self._meters[row.meters[0][1]] = slot
-            self._epochs[row.meters[0][1]] = row.meters[0][0]
+        self._name(slot, row)
+
+    def _name(self, slot: int, row: SlotRow) -> None:
+        for epoch, meter in row.meters:
+            self._meters[meter] = slot
+            self._epochs[meter] = epoch
 
     def _claim(self, slot: int, key: bytes) -> None:
         c = self._core.columns
@@ -152,9 +155,7 @@ class Restore:
             return
         slot = held if held is not None else self._new(row.key)
         put_row(self._core, slot, row, self._profiles)
-        if row.meters:
-            self._meters[row.meters[0][1]] = slot
-            self._epochs[row.meters[0][1]] = row.meters[0][0]
+        self._name(slot, row)
 
     def _new(self, key: bytes) -> int:
         slot = self._core.columns.add(key, UNMATCHED)
@@ -185,6 +186,9 @@ class Restore:
     def _rows(self, content: FrameContent, seq: int) -> None:
         """
         Replay the rows in their order: fast rows of both scales up to each slow row, then that.
+
+        A meter that neither a chunk nor a frame has named is of a stream that left memory after this frame: what is resident
+        is in a chunk, or was declared or loaded since.
         """
         narrow = _Cursor([block for block in content.blocks if not block.scale])
         wide = _Cursor([block for block in content.blocks if block.scale])
@@ -198,8 +202,8 @@ class Restore:
     def _fast(self, cursor: "_Cursor", upto: int, seq: int) -> None:
         c = self._core.columns
         for meter, start, time, amount in cursor.take(upto):
-            slot = self._meters[meter]
-            if self._seqs.get(slot, _NO_SEQ) >= seq:
+            slot = self._meters.get(meter)
+            if slot is None or self._seqs.get(slot, _NO_SEQ) >= seq:
                 continue
             if c.kind[slot] == DELTA:
                 self._fast_delta(slot, start, time, amount)
@@ -223,8 +227,8 @@ class Restore:
 
     def _slow(self, row: SlowRow, seq: int) -> None:
         core = self._core
-        slot = self._meters[row.meter]
-        if self._seqs.get(slot, _NO_SEQ) >= seq:
+        slot = self._meters.get(row.meter)
+        if slot is None or self._seqs.get(slot, _NO_SEQ) >= seq:
             return
         c = core.columns
         if row.kind is Kind.INSTANT:

@@ -2,7 +2,7 @@
 A kernel with a ledger of dictionaries around it: what the gateway does with a meter, without disks and threads.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from meterline.api.receiver import ANONYMOUS, Format, Principal
@@ -17,6 +17,7 @@ from meterline.kernel.seam import (
     QuarantineEntry,
     RestoreReport,
     StoredFrame,
+    TotalRow,
 )
 from meterline.records import UsageRecord
 from meterline.testing.rules import SimpleRule, SimpleRules
@@ -70,6 +71,7 @@ class KernelHarness:
         self.idle: dict[bytes, bytes] = {}
         self.open_raw: set[bytes] = set()
         self.totals: dict[tuple[str, str, int], tuple[int, int]] = {}
+        self.totals_through = 0
         self.received_at = 1000 * SECOND
 
     def new_rules(self, *rules: SimpleRule) -> None:
@@ -150,9 +152,8 @@ class KernelHarness:
             return None
         for key in gone:
             del self.idle[key]
-        for row in rows:
-            value, count = self.totals.get((row.customer, row.dimension, row.hour), (0, 0))
-            self.totals[row.customer, row.dimension, row.hour] = (value + row.value, count + row.count)
+        self._add_totals(rows)
+        self.totals_through = frame.seq if rows else self.totals_through
         self._check(frame)
         self.names.add(frame)
         self.frames.append(frame)
@@ -160,6 +161,11 @@ class KernelHarness:
         self.open_raw.update(entry.key for entry in frame.quarantine if entry.key)
         self.meter.committed(frame.seq)
         return frame
+
+    def _add_totals(self, rows: Iterable[TotalRow]) -> None:
+        for row in rows:
+            value, count = self.totals.get((row.customer, row.dimension, row.hour), (0, 0))
+            self.totals[row.customer, row.dimension, row.hour] = (value + row.value, count + row.count)
 
     def _check(self, frame: Frame) -> None:
         """
@@ -203,6 +209,9 @@ class KernelHarness:
         """
         if how == "snapshot":
             self.snapshot()
+        for frame in self.frames[self.totals_through :]:  # what was not flushed is in the frames
+            self._add_totals(self.kernel.records(frame.body, self.names).totals())
+        self.totals_through = len(self.frames)
         self.meter = self.kernel.meter(self.options)
         self.plan = self.kernel.plan(self.rules.gen, self.plan_hash)
         chunks = sorted(self.chunks.values(), key=lambda chunk: chunk.id)
