@@ -31,6 +31,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from meterline.api import Outcome, Verdict
 
 _DETAILS: Final = "grpc-status-details-bin"
+_OWN_LIMIT: Final = "CLIENT: Received message larger"  # our own core's words on a response over 4 MiB
 _MAX_REASON: Final = 300
 _Code = grpc.StatusCode
 _THROTTLING: Final = frozenset({_Code.UNAVAILABLE, _Code.RESOURCE_EXHAUSTED})
@@ -77,7 +78,7 @@ def outcome_of_error(error: grpc.RpcError) -> Outcome:
         return Outcome(Verdict.RETRY, reason, delay)
     if code in _NOT_OUR_RECORDS:
         return Outcome(Verdict.RETRY, reason)
-    if code in _FOR_GOOD and not details.startswith("CLIENT: "):  # our own core found the response too large
+    if code in _FOR_GOOD and _OWN_LIMIT not in details:
         return Outcome(Verdict.REJECTED, reason)
     return Outcome(Verdict.UNKNOWN, reason)
 

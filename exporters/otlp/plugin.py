@@ -2,6 +2,7 @@
 The OTLP exporter.
 """
 
+import math
 import ssl
 from collections import Counter
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ _METHODS = {
     "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
     "metrics": "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
 }
+_IDLE_SECS = 5.0  # after so long without an answer the connection may be gone
 _OPTIONS = (
     ("grpc.enable_retries", 0),  # the engine retries, and keeps account of it
     ("grpc.use_local_subchannel_pool", 1),
@@ -58,6 +60,7 @@ class OtlpExporter(Exporter[OtlpExporterConfig]):
         super().__init__(name, config, context)
         self._channel: grpc.Channel | None = None
         self._metadata = tuple((key, value.get_secret_value()) for key, value in config.headers.items())
+        self._answered = -math.inf
         self._answers: Counter[str] = Counter()
 
     @property
@@ -70,12 +73,18 @@ class OtlpExporter(Exporter[OtlpExporterConfig]):
 
     def connect(self, checkpoint: bytes | None) -> None:  # noqa: ARG002  # there is none
         """
-        Wait until there is a connection.
+        Connect, and have the server answer a request without records: address, TLS, headers and service are right.
 
-        :raises NotConnectedError: there is none within ``timeout_secs``.
+        :raises NotConnectedError: it does not, within ``timeout_secs``; the message has its words.
         :raises PausedError: a certificate file cannot be used.
         """
-        self._ready_channel()
+        try:
+            self._call(b"", wait_for_ready=True)
+        except grpc.RpcError as error:
+            failure: Any = error
+            if failure.code() is not grpc.StatusCode.INVALID_ARGUMENT:  # it is there, and wants more than nothing
+                words = f"{failure.code().name}: {failure.details()}"
+                raise NotConnectedError(f"connecting to {self.config.endpoint}: {words}") from error
 
     def send(self, batch: Batch) -> Receipt:
         """
@@ -112,31 +121,24 @@ class OtlpExporter(Exporter[OtlpExporterConfig]):
             yield Sample("meterline_exporter_otlp_requests", {"exporter": self.name, "verdict": verdict}, count)
 
     def _exchange(self, body: bytes, count: int) -> Outcome:
-        config = self.config
-        call: Any = self._ready_channel().unary_unary(_METHODS[config.signal])
+        if self.context.clock.monotonic() - self._answered > _IDLE_SECS:
+            self.connect(None)  # what fails before it is sent is no doubt
         try:
-            response = call(body, timeout=config.timeout_secs, metadata=self._metadata)
+            response = self._call(body, wait_for_ready=False)
         except grpc.RpcError as error:
             return outcome_of_error(error)
-        return outcome_of_response(response, config.signal, count)
+        return outcome_of_response(response, self.config.signal, count)
 
-    def _ready_channel(self) -> grpc.Channel:
-        """
-        Return a channel that has a connection: what fails from here on was perhaps sent.
-        """
+    def _call(self, body: bytes, *, wait_for_ready: bool) -> bytes:
         if self._channel is None:
             self._channel = self._new_channel()
-        ready: Any = grpc.channel_ready_future(self._channel)
-        try:
-            ready.result(self.config.timeout_secs)
-        except grpc.FutureTimeoutError as error:
-            self.close()
-            raise NotConnectedError(
-                f"connecting to {self.config.endpoint}: not within {self.config.timeout_secs:g} s"
-            ) from error
-        finally:
-            ready.cancel()
-        return self._channel
+        config = self.config
+        call: Any = self._channel.unary_unary(_METHODS[config.signal])
+        response: bytes = call(
+            body, timeout=config.timeout_secs, metadata=self._metadata, wait_for_ready=wait_for_ready
+        )
+        self._answered = self.context.clock.monotonic()
+        return response
 
     def _new_channel(self) -> grpc.Channel:
         config = self.config
