@@ -128,22 +128,22 @@ class Disk(apsw.VFS):
         if self.failed:
             raise _io_error(apsw.SQLITE_IOERR)
 
-    def count(self) -> None:
+    def count(self, code: int = apsw.SQLITE_IOERR) -> None:
         """
-        Count an operation; the one at which the power fails has no effect and is an error.
+        Count an operation; the one at which the power fails has no effect and is an error of this code.
         """
         self.check()
         self.operations += 1
         if self._fail_at is not None and self.operations >= self._fail_at:
             self.failed = True
-            raise _io_error(apsw.SQLITE_IOERR)
+            raise _io_error(code)
 
     def write(self, image: _Image, op: _Op) -> None:
         """
         Take a write or a truncation into the cache. When the power fails at it, some of it may still reach the disk.
         """
         try:
-            self.count()
+            self.count(apsw.SQLITE_IOERR_WRITE)
         except apsw.IOError:
             if self.operations == self._fail_at and self._chance.random() < 0.5:
                 image.unsynced.append(op)
@@ -214,8 +214,8 @@ class _File(apsw.VFSFile):
     def xTruncate(self, newsize: int) -> None:  # noqa: N802 - SQLite's name
         self._disk.write(self.image, _Truncate(newsize))
 
-    def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
-        self._disk.count()
+    def xSync(self, flags: int) -> None:  # noqa: ARG002, N802 - SQLite's signature
+        self._disk.count(apsw.SQLITE_IOERR_FSYNC)
         for op in self.image.unsynced:
             if isinstance(op, _Truncate):
                 super().xTruncate(op.size)
