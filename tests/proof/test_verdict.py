@@ -46,6 +46,14 @@ def test_recovered_is_told_from_ok() -> None:
     assert (verdict.ok, verdict.recovered) == (0, 3)
 
 
+@pytest.mark.parametrize("there", [[], found(1, 2, 3)], ids=["absent", "present"])
+def test_what_was_never_answered_may_be_there_or_not(there: list[Found]) -> None:
+    """
+    A request given up without an answer is neither lost when absent nor unexpected when present.
+    """
+    assert judge("file", 7, [journal(answered=False, unanswered=1)], there).passed
+
+
 def test_lost_is_named() -> None:
     """
     An answered intent that is nowhere is lost; the seed and the intent are printed.

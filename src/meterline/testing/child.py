@@ -21,13 +21,11 @@ from typing import Any, Final
 import apsw
 
 from meterline.cli import main as meterline
-from meterline.delivery.judge import Decision, Settled
-from meterline.delivery.plan import Draft
-from meterline.delivery.worker import Worker
 from meterline.errors import LedgerFullError
 from meterline.intake.writer import Writer
+from meterline.kernel.frame_open import OpenFrame
+from meterline.kernel.meter import PythonMeter
 from meterline.ledger import Ledger, deliveries
-from meterline.ledger.deliveries import BatchRow, Settlement
 from meterline.ledger.model import CommitGroup, CommitResult, LedgerOptions
 
 
@@ -73,24 +71,30 @@ def settle_early(_value: str) -> None:
     """
     Plant: forget a batch in the transaction that forms it, so before it is sent.
     """
-    enter = Worker._enter
+    form, settle = deliveries.form, deliveries.settle
 
-    def entering(self: Worker, connection: apsw.Connection, draft: Draft, row: BatchRow) -> None:
-        enter(self, connection, draft, row)
-        deliveries.settle(connection, self.name, Settlement(row.number, delivered=row.count))
+    def forming(
+        connection: apsw.Connection, name: str, row: deliveries.BatchRow, cursor: deliveries.Position, excluded: int = 0
+    ) -> None:
+        form(connection, name, row, cursor, excluded)
+        settle(connection, name, deliveries.Settlement(row.number, delivered=row.count))
 
-    def writing(self: Worker, connection: apsw.Connection, decision: Decision) -> None:
-        if isinstance(decision, Settled):
-            deliveries.store_checkpoint(connection, self.name, decision.settlement.checkpoint)
+    def settling(connection: apsw.Connection, name: str, settlement: deliveries.Settlement) -> bool:
+        deliveries.store_checkpoint(connection, name, settlement.checkpoint)
+        return True
 
-    Worker._enter = entering  # type: ignore[method-assign]
-    Worker._write = writing  # type: ignore[method-assign]
+    deliveries.form, deliveries.settle = forming, settling
 
 
 def no_rollback(_value: str) -> None:
     """
     Plant: keep in memory what the ledger did not take. A sender that sends again is told that it is a duplicate.
     """
+
+    def nothing(self: PythonMeter, frame: OpenFrame) -> None:
+        pass
+
+    PythonMeter._undo = nothing  # type: ignore[method-assign]
 
 
 CHANGES: Final[dict[str, Callable[[str], None]]] = {

@@ -56,7 +56,8 @@ def ledger_records(folder: Path) -> list[Found]:
     """
     Return every record of the ledger, frame by frame.
     """
-    kernel, found = load_kernel(), []
+    kernel = load_kernel()
+    found: list[Found] = []
     with open_reader(folder / LEDGER) as reader:
         last = 0
         while rows := reader.frames(last, PAGE_BYTES):

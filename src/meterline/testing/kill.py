@@ -127,13 +127,16 @@ class KillRounds:
         Run all rounds, drain, and judge.
         """
         with self._sinks, self._gateway:
-            self._first_start()
-            for trigger in self._schedule():
-                self._round(trigger)
             try:
+                self._first_start()
+                for trigger in self._schedule():
+                    self._round(trigger)
                 self._drain()
             except (AssertionError, TimeoutError) as error:
                 self.report.failures.append(str(error))
+            finally:
+                for sender in self._senders:
+                    sender.abandon()
             self._gateway.kill()
             self._judge()
         return self.report
@@ -196,7 +199,10 @@ class KillRounds:
         assert code == 0, f"stopping the gateway by SIGTERM: exit {code}\n{self._gateway.output()[-2000:]}"
 
     def _judge(self) -> None:
-        check_balance(self.folder)
+        try:
+            check_balance(self.folder)
+        except AssertionError as error:
+            self.report.failures.append(str(error))
         journals = [sender.journal for sender in self._senders]
         found = {"ledger": ledger_records(self.folder), **self._sinks.found()}
         for where, records in found.items():

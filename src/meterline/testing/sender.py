@@ -121,12 +121,20 @@ class Sender(threading.Thread):
         self._pause_secs = pause_secs
         self._limit = limit
         self._finish = threading.Event()
+        self._abandoned = False
 
     def finish(self) -> None:
         """
         Begin no new request. The one at hand is still sent until it is answered.
         """
         self._finish.set()
+
+    def abandon(self) -> None:
+        """
+        Give up the request at hand too; it counts as sent without an answer.
+        """
+        self._finish.set()
+        self._abandoned = True
 
     def run(self) -> None:
         """
@@ -136,7 +144,7 @@ class Sender(threading.Thread):
             while not self._finish.is_set() and len(self.journal.entries) != self._limit:
                 sent = Sent(self._workload.next())
                 self.journal.entries.append(sent)
-                while not sent.answered:
+                while not sent.answered and not self._abandoned:
                     self._attempt(sent)
                 if self._pause_secs:
                     self._finish.wait(self._pause_secs)

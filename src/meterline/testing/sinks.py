@@ -1,5 +1,6 @@
 """
-Backends that outlive the gateway under test: an HTTP server, an OTLP server and a forward-protocol server on 127.0.0.1.
+Backends that outlive the gateway under test: an HTTP server, an OTLP server and a forward-protocol server on
+127.0.0.1.
 
 Each keeps every record that it acknowledged, by id. A repeat of the same record is what a backend with ids dedupes;
 the same id with other content stays visible.
@@ -7,11 +8,12 @@ the same id with other content stays visible.
 
 import json
 import socketserver
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -54,7 +56,7 @@ class Store:
 
 class _HttpHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: "_HttpServer"
+    server: "_Server"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -68,12 +70,24 @@ class _HttpHandler(BaseHTTPRequestHandler):
         pass
 
 
-class _HttpServer(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """
+    Serves with a thread a connection, and takes a client that dies as what the test wants.
+    """
 
-    def __init__(self, store: Store) -> None:
-        super().__init__(("127.0.0.1", 0), _HttpHandler)
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, store: Store, handler: type[socketserver.BaseRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
         self.store = store
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """
+        Print what went wrong, unless the client was killed.
+        """
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _ForwardHandler(socketserver.BaseRequestHandler):
@@ -81,7 +95,7 @@ class _ForwardHandler(socketserver.BaseRequestHandler):
     Forward protocol v1: messages ``[tag, entries, option]`` in all three modes, acknowledged by their chunk.
     """
 
-    server: "_ForwardServer"
+    server: "_Server"
 
     def handle(self) -> None:
         unpacker = msgpack.Unpacker(raw=False, strict_map_key=False)
@@ -108,15 +122,6 @@ class _ForwardHandler(socketserver.BaseRequestHandler):
         option = message[-1] if isinstance(message[-1], dict) else {}
         if "chunk" in option:
             self.request.sendall(msgpack.packb({"ack": option["chunk"]}))
-
-
-class _ForwardServer(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, store: Store) -> None:
-        super().__init__(("127.0.0.1", 0), _ForwardHandler)
-        self.store = store
 
 
 class _OtlpHandler(grpc.GenericRpcHandler):
@@ -154,16 +159,16 @@ class Sinks:
         self._kinds = tuple(kinds)
         self._folder = folder
         self.stores = {kind: Store() for kind in (HTTP, OTLP, FLUENTD) if kind in self._kinds}
-        self._servers: dict[str, socketserver.TCPServer] = {}
+        self._servers: dict[str, _Server] = {}
         self._grpc: grpc.Server | None = None
         self._endpoints: dict[str, str] = {}
         self._bind()
 
     def _bind(self) -> None:
         if HTTP in self.stores:
-            self._servers[HTTP] = _HttpServer(self.stores[HTTP])
+            self._servers[HTTP] = _Server(self.stores[HTTP], _HttpHandler)
         if FLUENTD in self.stores:
-            self._servers[FLUENTD] = _ForwardServer(self.stores[FLUENTD])
+            self._servers[FLUENTD] = _Server(self.stores[FLUENTD], _ForwardHandler)
         for kind, server in self._servers.items():
             self._endpoints[kind] = f"127.0.0.1:{server.server_address[1]}"
         if OTLP in self.stores:

@@ -25,6 +25,16 @@ class Found(NamedTuple):
     value: Decimal
 
 
+class Intents(NamedTuple):
+    """
+    All effects that were sent, by key; those whose request was answered; those with a try that had no answer.
+    """
+
+    effects: dict[Key, Effect]
+    answered: set[Key]
+    doubtful: set[Key]
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """
@@ -77,16 +87,19 @@ def nanoseconds(text: str) -> int:
 
 def judge(where: str, seed: int, journals: Sequence[Journal], found: Iterable[Found]) -> Verdict:
     """
-    Compare all that was answered with all that was found. Call it when every request has been answered.
+    Compare all that was sent with all that was found. What was never answered may be there or not.
     """
     intents: dict[Key, Effect] = {}
+    answered: set[Key] = set()
     doubtful: set[Key] = set()
-    for journal in journals:
-        for sent in journal.answered():
-            intents.update((effect.key, effect) for effect in sent.request.effects)
-            if sent.unanswered:
-                doubtful.update(effect.key for effect in sent.request.effects)
-    return _classify(where, seed, intents, doubtful, list(found))
+    for sent in (sent for journal in journals for sent in journal.entries):
+        keys = {effect.key for effect in sent.request.effects}
+        intents.update((effect.key, effect) for effect in sent.request.effects)
+        if sent.answered:
+            answered |= keys
+        if sent.unanswered:
+            doubtful |= keys
+    return _classify(where, seed, Intents(intents, answered, doubtful), list(found))
 
 
 def sums_sent(journals: Sequence[Journal]) -> dict[tuple[str, str], Decimal]:
@@ -100,19 +113,19 @@ def sums_sent(journals: Sequence[Journal]) -> dict[tuple[str, str], Decimal]:
     return totals
 
 
-def _classify(where: str, seed: int, intents: dict[Key, Effect], doubtful: set[Key], found: list[Found]) -> Verdict:
+def _classify(where: str, seed: int, intents: Intents, found: list[Found]) -> Verdict:
     ids = Counter(record.id for record in found)
     keys = Counter(record.key for record in found)
-    wrong = [record for record in found if not _intended(intents.get(record.key), record)]
+    wrong = [record for record in found if not _intended(intents.effects.get(record.key), record)]
     twice = [record for record in found if ids[record.id] > 1 or keys[record.key] > 1]
     bad = {record.key for record in wrong} | {record.key for record in twice}
     good = [record.key for record in found if record.key not in bad]
     return Verdict(
         where=where,
         seed=seed,
-        ok=sum(key not in doubtful for key in good),
-        recovered=sum(key in doubtful for key in good),
-        lost=tuple(_named(effect) for key, effect in intents.items() if key not in keys),
+        ok=sum(key not in intents.doubtful for key in good),
+        recovered=sum(key in intents.doubtful for key in good),
+        lost=tuple(_named(intents.effects[key]) for key in intents.answered if key not in keys),
         duplicated=tuple(sorted({str(record) for record in twice})),
         unexpected=tuple(str(record) for record in wrong),
     )
