@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Literal, TypeAlias
 
 Reading: TypeAlias = int | float | Decimal
-Fate: TypeAlias = Literal["usage", "duplicate", "no_usage", "quarantined"]
+Fate: TypeAlias = Literal["usage", "duplicate", "no_usage", "quarantined", "conflict"]
 Answer: TypeAlias = tuple[Fate, Fraction, int]
 
 EPOCHS = 16
@@ -105,7 +105,7 @@ class CumulativeStream:
         if epoch is None:
             return self._open(start, time, value)
         if time <= epoch.last:
-            fate: Fate = "no_usage" if time < epoch.last else "duplicate" if value == epoch.value else "quarantined"
+            fate: Fate = "no_usage" if time < epoch.last else "duplicate" if value == epoch.value else "conflict"
             return fate, value, start
         self._grow(start, epoch, set(range(epoch.last + 1, time + 1)))
         fell, began = value < epoch.value, epoch.last
@@ -155,6 +155,8 @@ class CumulativeStream:
 class Claim:
     """
     A point as one rule reads it: the reading, and who is charged. ``customer`` None: missing. ``since``: activation.
+
+    ``raw``: this claim alone holds the point up before any step.
     """
 
     rule: str
@@ -163,12 +165,24 @@ class Claim:
     reading: Reading
     since: int = 0
     track: str = "number"
+    factor: Fraction = Fraction(1)
+    raw: bool = False
+
+
+@dataclass(frozen=True)
+class Content:
+    """
+    Identity of a log by all that it says; equal ones in one request are told apart by how many came before.
+    """
+
+    said: Hashable
 
 
 @dataclass(frozen=True)
 class ModelPoint:
     """
-    A point of a request. ``stream``: identity of a stream or log (None: a log that equals no other). No claim: unmatched.
+    A point of a request. ``stream``: identity of a stream. No claim: unmatched. ``identities``: of a log, by rule; a rule
+    that is not there equals no other log. ``invalid``: quarantined raw before anything else, and by what it is known again.
     """
 
     kind: Literal["delta", "cumulative", "log"]
@@ -176,6 +190,8 @@ class ModelPoint:
     start: int
     time: int
     claims: tuple[Claim, ...] = ()
+    identities: tuple[tuple[str, Hashable], ...] = ()
+    invalid: Hashable = None
 
 
 Record: TypeAlias = tuple[str, str, str, Fraction, int | None, int]
@@ -194,17 +210,27 @@ class Model:
         self.totals: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
         self.balance: Counter[str] = Counter()
         self.claims: Counter[str] = Counter()
+        self.sender = ""
 
-    def feed(self, request: Sequence[ModelPoint]) -> list[str]:
+    def feed(self, request: Sequence[ModelPoint], sender: str = "") -> list[str]:
         """
-        Take one request; return what became of each point.
+        Take one request; return what became of each point. What is quarantined raw is known again by its sender.
         """
+        self.sender = sender
         repeats: Counter[Hashable] = Counter()
         fates = [self._point(point, repeats) for point in request]
         self.balance.update(fates)
         return fates
 
+    def repeat(self, request: Sequence[ModelPoint]) -> None:
+        """
+        Take a request that is known by its digest.
+        """
+        self.balance["duplicate"] += len(request)
+
     def _point(self, point: ModelPoint, repeats: Counter[Hashable]) -> str:
+        if point.invalid is not None and point.claims:
+            return self._raw(point.invalid)
         steps: dict[Hashable, Answer] = {}
         fates = {self._claim(point, claim, steps, repeats) for claim in point.claims}
         for fate in ("recorded", "quarantined", "duplicate", "no_usage"):
@@ -213,8 +239,10 @@ class Model:
         return "unmatched"
 
     def _claim(self, point: ModelPoint, claim: Claim, steps: dict[Hashable, Answer], repeats: Counter[Hashable]) -> str:
+        if claim.raw:
+            return self._raw((claim.rule, point.stream))
         if point.kind == "log":
-            answer = self._log(point, claim)
+            answer = self._log(point, claim, repeats)
         else:
             if claim.track not in steps:
                 steps[claim.track] = self._step(point, claim.track, exact(claim.reading), repeats)
@@ -232,13 +260,33 @@ class Model:
             known.add(value)
             return fate, value, point.start
         kind = DeltaStream if point.kind == "delta" else CumulativeStream
-        return self.streams.setdefault((point.stream, track), kind()).step(point.start, point.time, value)
+        stream = self.streams.setdefault((point.stream, track), kind())
+        fate, usage, began = stream.step(point.start, point.time, value)
+        if fate == "conflict":
+            fate = self._again("conflict", point.stream, track, point.start, point.time, value)
+        return fate, usage, began
 
-    def _log(self, point: ModelPoint, claim: Claim) -> Answer:
+    def _raw(self, key: Hashable) -> Fate:
+        return self._again("raw", self.sender, key)
+
+    def _again(self, *key: Hashable) -> Fate:
+        """
+        Quarantine once; the same again is a duplicate.
+        """
+        known = self.seen[key]
+        fate: Fate = "duplicate" if known else "quarantined"
+        known.add(Fraction(1))
+        return fate
+
+    def _log(self, point: ModelPoint, claim: Claim, repeats: Counter[Hashable]) -> Answer:
         value = exact(claim.reading)
-        if point.stream is None:
+        identity = dict(point.identities).get(claim.rule)
+        if identity is None:
             return "usage", value, 0
-        known = self.seen[claim.rule, point.stream]
+        if isinstance(identity, Content):
+            repeats[claim.rule, identity] += 1
+            identity = (identity, repeats[claim.rule, identity])
+        known = self.seen[claim.rule, identity]
         fate: Fate = "duplicate" if value in known else "quarantined" if known else "usage"
         known.add(value)
         return fate, value, 0
@@ -252,6 +300,7 @@ class Model:
         if claim.customer is None:
             return "quarantined"
         start = None if point.kind == "log" or (point.kind == "delta" and not point.start) else began
+        value *= claim.factor
         self.records[claim.rule, claim.customer, claim.dimension, value, start, point.time] += 1
         self.totals[claim.customer, claim.dimension] += value
         return "recorded"
