@@ -14,6 +14,8 @@ from typing import Any
 import msgpack
 from fluent.sender import EventTime
 
+from meterline.printable import printable
+
 MAX_SECONDS = 2**32 - 1
 """EventTime has 32 bits of seconds since 1970."""
 
@@ -127,5 +129,4 @@ def _hex(*parts: bytes) -> str:
 
 
 def _text(value: Any) -> str:
-    shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return "".join(char if char.isprintable() else " " for char in shown)[:200]
+    return printable(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))[:200]

@@ -4,7 +4,6 @@ The Fluentd exporter.
 
 import json
 import ssl
-from collections.abc import Iterable
 
 from meterline.api import (
     Batch,
@@ -15,7 +14,6 @@ from meterline.api import (
     PausedError,
     PluginSpec,
     Receipt,
-    Sample,
     Verdict,
 )
 from meterline.api.network import ClientTls, host_and_port
@@ -43,9 +41,6 @@ class FluentdExporter(Exporter[FluentdConfig]):
     def __init__(self, name: str, config: FluentdConfig, context: ExporterContext) -> None:
         super().__init__(name, config, context)
         self._sender: AckingSender | None = None
-        self._sent_bytes = 0
-        self._acknowledged = 0
-        self._doubts = 0
 
     @property
     def contract(self) -> DeliveryContract:
@@ -79,10 +74,7 @@ class FluentdExporter(Exporter[FluentdConfig]):
         try:
             sender.deliver(message, chunk)
         except DoubtError as error:
-            self._doubts += 1
             return Receipt(Outcome(Verdict.UNKNOWN, str(error)), exceptions)
-        self._sent_bytes += len(message)
-        self._acknowledged += 1
         return Receipt(exceptions=exceptions)
 
     def close(self) -> None:
@@ -91,15 +83,6 @@ class FluentdExporter(Exporter[FluentdConfig]):
         """
         if self._sender is not None:
             self._sender.disconnect()
-
-    def samples(self) -> Iterable[Sample]:
-        """
-        Return acknowledged batches and bytes, and batches in doubt.
-        """
-        labels = {"exporter": self.name}
-        yield Sample("meterline_exporter_fluentd_acknowledged_batches", labels, self._acknowledged)
-        yield Sample("meterline_exporter_fluentd_acknowledged_bytes", labels, self._sent_bytes)
-        yield Sample("meterline_exporter_fluentd_doubtful_batches", labels, self._doubts)
 
     def _new_sender(self) -> AckingSender:
         config = self.config

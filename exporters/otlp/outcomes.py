@@ -29,6 +29,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
 from meterline.api import Outcome, Verdict
+from meterline.printable import printable
 
 _DETAILS: Final = "grpc-status-details-bin"
 _OWN_LIMIT: Final = "CLIENT: Received message larger"  # our own core's words on a response over 4 MiB
@@ -100,5 +101,5 @@ def _retry_delay(metadata: Any) -> float | None:
 
 
 def _shortened(text: str) -> str:
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    return printable if len(printable) <= _MAX_REASON else f"{printable[: _MAX_REASON - 3]}..."
+    shown = printable(text[: _MAX_REASON + 1])
+    return shown if len(shown) <= _MAX_REASON else f"{shown[: _MAX_REASON - 3]}..."

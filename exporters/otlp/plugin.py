@@ -4,8 +4,6 @@ The OTLP exporter.
 
 import math
 import ssl
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -20,7 +18,6 @@ from meterline.api import (
     PausedError,
     PluginSpec,
     Receipt,
-    Sample,
     Verdict,
 )
 from meterline.api.network import ClientTls
@@ -61,7 +58,6 @@ class OtlpExporter(Exporter[OtlpExporterConfig]):
         self._channel: grpc.Channel | None = None
         self._metadata = tuple((key, value.get_secret_value()) for key, value in config.headers.items())
         self._answered = -math.inf
-        self._answers: Counter[str] = Counter()
 
     @property
     def contract(self) -> DeliveryContract:
@@ -100,7 +96,6 @@ class OtlpExporter(Exporter[OtlpExporterConfig]):
             return Receipt(exceptions=exceptions)
         encode = logs_request if self.config.signal == "logs" else metrics_request
         outcome = self._exchange(encode(records, self.context.ledger_id), len(records))
-        self._answers[outcome.verdict.value] += 1
         if exceptions and outcome.verdict is Verdict.REJECTED:
             outcome = Outcome(Verdict.RETRY, outcome.reason)  # without its exceptions, the engine can halve it
         return Receipt(outcome, exceptions)
@@ -112,13 +107,6 @@ class OtlpExporter(Exporter[OtlpExporterConfig]):
         if self._channel is not None:
             self._channel.close()
             self._channel = None
-
-    def samples(self) -> Iterable[Sample]:
-        """
-        Return the number of requests by what their answer said.
-        """
-        for verdict, count in list(self._answers.items()):
-            yield Sample("meterline_exporter_otlp_requests", {"exporter": self.name, "verdict": verdict}, count)
 
     def _exchange(self, body: bytes, count: int) -> Outcome:
         if self.context.clock.monotonic() - self._answered > _IDLE_SECS:

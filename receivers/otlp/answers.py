@@ -26,6 +26,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from meterline.api import Answer, Status
+from meterline.printable import printable
 
 MIN_RETRY_SECS = 1.0  # the Collector cuts fractions off elsewhere, and less than this is no relief
 MAX_RETRY_SECS = 30.0  # a delay above its max_elapsed_time makes the Collector drop at once
@@ -57,8 +58,8 @@ def shortened(message: str) -> str:
     """
     Return the message at a length and in characters that fit into a header.
     """
-    printable = "".join(char if char.isprintable() else " " for char in message[: _MAX_MESSAGE + 1])
-    return printable if len(printable) <= _MAX_MESSAGE else printable[: _MAX_MESSAGE - 3] + "..."
+    shown = printable(message[: _MAX_MESSAGE + 1])
+    return shown if len(shown) <= _MAX_MESSAGE else shown[: _MAX_MESSAGE - 3] + "..."
 
 
 def retry_delay_secs(hint: float | None, uniform: Callable[[float, float], float] = random.uniform) -> float:

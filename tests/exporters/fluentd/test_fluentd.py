@@ -455,18 +455,10 @@ def test_secrets_are_not_printed(exporter_for: Any) -> None:
     assert "pa55word" not in shown
 
 
-def test_what_it_counts(serve: Any, exporter_for: Any, rng: random.Random) -> None:
+def test_the_contract_says_at_least_once(exporter_for: Any) -> None:
     """
-    Acknowledged batches and doubts are counted, and the contract says at least once.
+    Records without an acknowledgement are sent again by default, and carry their id.
     """
-    server = serve()
-    exporter = exporter_for(server, ack_timeout_secs=0.2)
-    exporter.send(batch_of(rng))
-    server.behave = silent
-    exporter.send(batch_of(rng))
+    contract = exporter_for(1).contract
 
-    values = {sample.name.removeprefix("meterline_exporter_fluentd_"): sample.value for sample in exporter.samples()}
-
-    assert (values["acknowledged_batches"], values["doubtful_batches"]) == (1, 1)
-    assert values["acknowledged_bytes"] > len(server.messages[0].raw)
-    assert (exporter.contract.on_unknown, exporter.contract.dedupe_key) == ("resend", None)
+    assert (contract.on_unknown, contract.dedupe_key, contract.value_type) == ("resend", None, "decimal string")
