@@ -83,6 +83,9 @@ class StoredBatch:
         return self._records
 
     def encode(self, fmt: Format) -> bytes:
+        """
+        Return all records as lines; kept for the next call in the same format.
+        """
         self.asked_for = fmt
         if self._encoded is None or self._encoded[0] != fmt:
             self._encoded = (fmt, b"".join(part.encode(fmt) for part in self.parts))

@@ -32,7 +32,7 @@ class Bell:
     """
 
     def __init__(self, tide: Tide) -> None:
-        self._tide = tide
+        self.tide = tide
         self._bell = threading.Condition()
         self._rung = False
 
@@ -49,9 +49,9 @@ class Bell:
         Wait so long, at most until the deadline.
         """
         with self._bell:
-            deadline = self._tide.deadline
+            deadline = self.tide.deadline
             if deadline is not None:
-                secs = min(secs, deadline - self._tide.clock.monotonic())
-            if secs > 0 and not self._rung and not self._tide.abandoned.is_set():
+                secs = min(secs, deadline - self.tide.clock.monotonic())
+            if secs > 0 and not self._rung and not self.tide.abandoned.is_set():
                 self._bell.wait(secs)
             self._rung = False

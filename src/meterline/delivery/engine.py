@@ -8,10 +8,11 @@ from typing import Any, Protocol
 from meterline.api import Clock, Exporter, Sample
 from meterline.delivery.bell import Tide
 from meterline.delivery.selection import filter_text
+from meterline.delivery.shared import Shared
 from meterline.delivery.source import FrameCache, FrameReader
 from meterline.delivery.start import start_positions
 from meterline.delivery.states import State, Watch
-from meterline.delivery.worker import Shared, Worker
+from meterline.delivery.worker import Worker
 from meterline.kernel.seam import Kernel
 from meterline.ledger import deliveries
 from meterline.ledger.deliveries import ExporterRow, Opening, Position

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from meterline.api import BatchOptions, DeliveryContract
 from meterline.delivery.batch import Format, Part, ordinals_of
 from meterline.delivery.source import Expanded, FrameSource
 from meterline.errors import PausedError
@@ -22,6 +23,16 @@ class Limits(NamedTuple):
 
     max_records: int
     max_bytes: int
+
+    @staticmethod
+    def of(options: BatchOptions, contract: DeliveryContract) -> "Limits":
+        """
+        Join the config's and the backend's.
+        """
+        return Limits(
+            min(options.max_records, contract.max_records or options.max_records),
+            min(options.max_bytes, contract.max_bytes or options.max_bytes),
+        )
 
 
 class Terms(NamedTuple):

@@ -9,57 +9,34 @@ an error nobody expected starts again from the ledger.
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from dataclasses import replace
+from typing import Any, Final
 
 import apsw
 
 from meterline.api import Exporter, PausedError, Receipt
 from meterline.api.receipt import unknown_all
 from meterline.delivery.batch import StoredBatch
-from meterline.delivery.bell import Bell, Tide
+from meterline.delivery.bell import Bell
 from meterline.delivery.books import Books, StoppedError
-from meterline.delivery.judge import Again, Case, Decision, Policy, Settled, corrupted
+from meterline.delivery.desk import TROUBLE_SECS, Desk, Follower, enter
+from meterline.delivery.judge import Again, Decision, Policy, corrupted
 from meterline.delivery.pace import DeadLetterLimit, Pace
 from meterline.delivery.plan import Draft, Limits, find
 from meterline.delivery.port import Port
-from meterline.delivery.schedule import NANOS, clamp
+from meterline.delivery.schedule import clamp
 from meterline.delivery.selection import filter_text
-from meterline.delivery.source import FrameCache, FrameSource, ReaderFactory
+from meterline.delivery.shared import Shared
+from meterline.delivery.source import FrameSource
 from meterline.delivery.stock import EMPTY_FRAMES, Stock
 from meterline.faultpoints import reached
 from meterline.ledger import deliveries
 from meterline.ledger.deliveries import BatchRow, OutcomeRow
-from meterline.ledger.model import Transactor
 
 IDLE_SECS: Final = 1.0
-TROUBLE_SECS: Final = 1.0
 POLL_SECS: Final = 0.25
 MIN_POLL_SECS: Final = 0.02
 PAUSED_SECS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """
-    What workers have in common.
-    """
-
-    ledger_id: str
-    transactor: Transactor
-    readers: ReaderFactory
-    cache: FrameCache
-    room_to_record: Callable[[], bool]
-    tide: Tide
-
-
-class Waiting(NamedTuple):
-    """
-    A batch that waits for its next send, at ``due`` monotonic seconds.
-    """
-
-    row: BatchRow
-    due: float
 
 
 class Worker:
@@ -75,26 +52,24 @@ class Worker:
         self.books = Books(exporter.name, shared.transactor, shared.tide.abandoned)
         self.port = Port(exporter)
         self.stock: Stock | None = None
-        self.waiting: dict[int, Waiting] = {}
+        self._owner = f"{shared.ledger_id}/{exporter.name}"
         self._shared = shared
         self._clock = shared.tide.clock
         self._tide = shared.tide
         self._log = exporter.context.log
+        self.bell = Bell(shared.tide)
         self._policy = Policy.of(contract, config.on_unknown, config.retry)
-        self._limits = Limits(
-            min(config.batch.max_records, contract.max_records or config.batch.max_records),
-            min(config.batch.max_bytes, contract.max_bytes or config.batch.max_bytes),
-        )
+        self._limits = Limits.of(config.batch, contract)
         self._max_wait = config.batch.max_wait_secs
         self._only = filter_text(config.only)
         self._pace = Pace(config.retry)
         self._dead = DeadLetterLimit(config.dead_letters)
         self._random = random.Random(f"{shared.ledger_id}/{exporter.name}")  # noqa: S311 - jitter that tests can repeat
+        self.desk = Desk(self.books, self._policy, self.bell, self._random, self._log)
         self._next: StoredBatch | None = None
         self._fill_since: float | None = None
         self._retry_first = False
         self._idle_at = 0.0
-        self.bell = Bell(shared.tide)
         self._thread = threading.Thread(target=self._run, name=f"meterline-exporter-{exporter.name}", daemon=True)
 
     def start(self) -> None:
@@ -121,13 +96,16 @@ class Worker:
     # What follows runs on the thread.
 
     def _run(self) -> None:
-        while not self._finished():
+        finished = False
+        while not finished:
             try:
                 self._turn()
+                finished = self._finished()
             except StoppedError:
                 break
             except Exception as error:  # noqa: BLE001 - after start nothing dies; the ledger says where to go on
                 self._start_again(error)
+                finished = self._tide.over
         self._leave()
 
     def _turn(self) -> None:
@@ -154,11 +132,11 @@ class Worker:
         """
         Take turns between a retry that is due and a new batch, so that neither starves the other.
         """
-        due = min((each for each in self.waiting.values() if each.due <= now), key=lambda each: each.due, default=None)
+        due = self.desk.due(now)
         fresh = self._is_due(stock, now)
         if due is not None and (self._retry_first or not fresh):
             self._retry_first = False
-            self._resend(stock, due.row)
+            self._resend(stock, due)
         elif fresh:
             self._retry_first = True
             self._form(stock)
@@ -191,7 +169,7 @@ class Worker:
             return False
         self.stock.look()
         fresh = self.stock.backlog > 0 and self._pace.new_until < deadline
-        return not fresh and all(each.due >= deadline for each in self.waiting.values())
+        return not fresh and all(each.due >= deadline for each in self.desk.waiting.values())
 
     # Start, trouble, end.
 
@@ -203,10 +181,10 @@ class Worker:
         source = FrameSource(self._shared.readers(), self._shared.cache)
         stock = self.stock = Stock(source, self.books.row, self._only, self._limits)
         self._next = None
-        self.waiting.clear()
+        self.desk.waiting.clear()
         now_ns = self._clock.now_ns()
         for row in rows:
-            self._wait_for(replace(row, next_at=clamp(row.next_at, now_ns, self._policy.retry)))
+            self.desk.wait_for(replace(row, next_at=clamp(row.next_at, now_ns, self._policy.retry)))
         for row in rows:
             if row.sending:
                 self._doubt(stock, row)
@@ -215,15 +193,12 @@ class Worker:
     def _doubt(self, stock: Stock, row: BatchRow) -> None:
         now_ns = self._clock.now_ns()
         if self._policy.never_unknown:
-            self._wait_for(replace(row, sending=0, next_at=now_ns))
+            self.desk.wait_for(replace(row, sending=0, next_at=now_ns))
             return
         batch = self._find(stock, row)
         if batch is None:
             return
-        decision = self._judge(stock, batch, unknown_all("meterline ended before the answer came"))
-        if isinstance(decision, Again):
-            decision = decision._replace(row=replace(decision.row, next_at=now_ns))
-        self._commit(decision)
+        self.desk.doubt(stock, batch)
 
     def _start_again(self, error: Exception) -> None:
         self.trouble = f"{type(error).__name__}: {error}"
@@ -238,14 +213,12 @@ class Worker:
         """
         Take back what was formed and never sent, so that it is not unknown at the next start; then close.
         """
-        if self._next is not None and not self._tide.abandoned.is_set():
-            row = self._next.row
-            unsent = replace(row, attempt=row.attempt - 1, next_at=self._clock.now_ns(), reason="formed, not yet sent")
-            try:
-                self.books.commit(lambda connection: deliveries.reschedule(connection, self.name, unsent))
-            except Exception as error:  # noqa: BLE001 - the row stays as it is: unknown at the next start
-                self._log.warning("taking back an unsent batch failed", error=str(error))
-        self.port.exporter.close()
+        try:
+            if self._next is not None and not self._tide.abandoned.is_set():
+                self.desk.take_back(self._next.row)
+            self.port.exporter.close()
+        except Exception as error:  # noqa: BLE001 - a row stays as it is: unknown at the next start
+            self._log.warning("ending delivery failed", error=f"{type(error).__name__}: {error}")
         self._close_source()
 
     def _close_source(self) -> None:
@@ -301,21 +274,14 @@ class Worker:
         elif draft.count:
             row = stock.row_of(draft, self._clock.now_ns())
             reached("delivery.before_form")
-            self.books.commit(lambda connection: self._enter(connection, draft, row))
+            self.books.commit(lambda connection: enter(connection, self.name, draft, row))
             reached("delivery.after_form")
             self._next = self._batch_of(draft, row)
         elif draft.passed or stock.cursor.seq - before.cursor.seq > EMPTY_FRAMES:
             self.books.commit(lambda c: deliveries.advance(c, self.name, draft.cursor, draft.passed))
 
-    def _enter(self, connection: apsw.Connection, draft: Draft, row: BatchRow) -> None:
-        deliveries.form(connection, self.name, row, draft.cursor, draft.excluded)
-
     def _batch_of(self, draft: Draft, row: BatchRow) -> StoredBatch:
         return StoredBatch(self._owner, row, draft.parts, (draft.fmt, b"".join(draft.encoded)))
-
-    @property
-    def _owner(self) -> str:
-        return f"{self._shared.ledger_id}/{self.name}"
 
     def _lose(self, stock: Stock, draft: Draft) -> None:
         lost = stock.skip(draft)
@@ -325,10 +291,6 @@ class Worker:
 
     # Batches that wait.
 
-    def _wait_for(self, row: BatchRow) -> None:
-        delay = max(0, row.next_at - self._clock.now_ns()) / NANOS
-        self.waiting[row.number] = Waiting(row, self._clock.monotonic() + delay)
-
     def _find(self, stock: Stock, row: BatchRow) -> StoredBatch | None:
         """
         Read a stored batch; None: a corrupt frame took some of it, and what is left has become another batch.
@@ -337,7 +299,7 @@ class Worker:
         if found.lost_at is None:
             return StoredBatch(self._owner, row, found.parts)
         self._log.error("frame is corrupt, its records are dead", frame=found.lost_at.seq, records=found.lost)
-        self._commit(corrupted(row, found, self._clock.now_ns(), stock.number))
+        self.desk.commit(corrupted(row, found, self._clock.now_ns(), stock.number))
         return None
 
     def _resend(self, stock: Stock, row: BatchRow) -> None:
@@ -349,7 +311,7 @@ class Worker:
             return
         batch.row = replace(row, attempt=row.attempt + 1, sending=1, reason="")
         self.books.commit(lambda connection: deliveries.begin(connection, self.name, row.number))
-        del self.waiting[row.number]
+        del self.desk.waiting[row.number]
         self._next = batch
 
     # Sending.
@@ -370,11 +332,11 @@ class Worker:
 
     def _stand_still(self, batch: StoredBatch, reason: str) -> None:
         row = replace(batch.row, sending=0, next_at=self._clock.now_ns(), reason=reason)
-        self._wait_for(row)
+        self.desk.wait_for(row)
         self._pause(reason, lambda connection: deliveries.reschedule(connection, self.name, row))
 
     def _settle(self, stock: Stock, batch: StoredBatch, receipt: Receipt) -> None:
-        decision = self._judge(stock, batch, receipt)
+        decision = self.desk.judge(stock, batch, receipt)
         why = self._note(batch, receipt, decision)
         follower = self._store(stock, decision, alone=why is not None)
         reached("delivery.after_settle")
@@ -384,9 +346,6 @@ class Worker:
         elif self.port.connected:
             self._store_checkpoints()
             self._next = follower
-
-    def _judge(self, stock: Stock, batch: StoredBatch, receipt: Receipt) -> Decision:
-        return Case(batch, receipt, self._policy, self._clock.now_ns(), self._random.random(), stock.number).decide()
 
     def _note(self, batch: StoredBatch, receipt: Receipt, decision: Decision) -> str | None:
         """
@@ -411,24 +370,23 @@ class Worker:
         before = stock.mark()
         follower = None if alone else self._follower(stock, decision)
         try:
-            self._commit(decision, follower)
+            self.desk.commit(decision, follower)
         except StoppedError:
             raise
         except Exception as error:
             if self._policy.never_unknown:
                 raise
             stock.back_to(before)
-            self._store_later(decision, error)
+            self.desk.keep_storing(decision, error)
             return None
         return self._batch_of(*follower) if follower is not None else None
 
-    def _follower(self, stock: Stock, decision: Decision) -> tuple[Draft, BatchRow] | None:
+    def _follower(self, stock: Stock, decision: Decision) -> Follower | None:
         now = self._clock.monotonic()
         if isinstance(decision, Again) or not self.port.connected or self._tide.over:
             return None
         stock.look()
-        overdue = any(each.due <= now for each in self.waiting.values())
-        if overdue or not self._is_due(stock, now) or not self._shared.room_to_record():
+        if self.desk.due(now) is not None or not self._is_due(stock, now) or not self._shared.room_to_record():
             return None
         before = stock.mark()
         draft = stock.draft()
@@ -438,52 +396,12 @@ class Worker:
         stock.back_to(before)
         return None
 
-    def _store_later(self, decision: Decision, error: Exception) -> None:
-        while True:
-            self.trouble = f"storing a receipt: {error}"
-            self._log.warning("storing a receipt failed, it is kept and stored again", error=str(error))
-            self.bell.sleep(TROUBLE_SECS)
-            if self._tide.over:
-                raise StoppedError
-            try:
-                self._commit(decision)
-            except StoppedError:
-                raise
-            except Exception as again:  # noqa: BLE001 - the receipt is kept until it is stored
-                error = again
-            else:
-                return
-
-    def _commit(self, decision: Decision, follower: tuple[Draft, BatchRow] | None = None) -> None:
-        """
-        Store a decision and take over into memory what the ledger then holds.
-        """
-
-        def work(connection: apsw.Connection) -> None:
-            self._write(connection, decision)
-            if follower is not None:
-                self._enter(connection, *follower)
-
-        self.books.commit(work)
-        if isinstance(decision, Settled):
-            self.waiting.pop(decision.settlement.number, None)
-        for row in [decision.row] if isinstance(decision, Again) else decision.settlement.rest:
-            self._wait_for(row)
-
-    def _write(self, connection: apsw.Connection, decision: Decision) -> None:
-        if isinstance(decision, Again):
-            deliveries.reschedule(connection, self.name, decision.row, decision.listed)
-            return
-        deliveries.settle(connection, self.name, decision.settlement)
-        if decision.listed_before:
-            deliveries.answered(connection, self.name, decision.settlement.number, self._clock.now_ns())
-
     def _idle(self, now: float) -> None:
         if now - self._idle_at >= IDLE_SECS:
             self._idle_at = now
             self.port.exporter.idle()
             self._store_checkpoints()
-        until = [each.due for each in self.waiting.values()]
+        until = [each.due for each in self.desk.waiting.values()]
         if self._fill_since is not None:
             until.append(max(self._fill_since + self._max_wait, self._pace.new_until))
         poll = min(POLL_SECS, max(self._max_wait / 2, MIN_POLL_SECS))
