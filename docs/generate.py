@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from meterline.cli.config_page import configuration_page, schema_text
 from meterline.cli.pages import exporters_table, metrics_page, reasons_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/configuration.md": configuration_page,
+    "docs/meterline.schema.json": schema_text,
     "docs/metrics.md": metrics_page,
     "docs/reasons.md": reasons_page,
 }

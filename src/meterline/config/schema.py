@@ -11,6 +11,7 @@ from meterline.config.model import CoreConfig
 from meterline.plugins import BrokenPluginError, Kind, available, load
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
+_TYPED: Final = ("integer", "number", "boolean")
 _SECTIONS: Final[Mapping[str, Kind]] = {"receivers": "receiver", "exporters": "exporter"}
 
 
@@ -30,8 +31,25 @@ def json_schema() -> dict[str, Any]:
     definitions = schema.pop("$defs")
     for section, kind in _SECTIONS.items():
         schema["properties"][section] = _section(schema["properties"][section], kind, definitions)
+    definitions["substitution"] = {"type": "string", "pattern": r"\$\{(env|file):"}
     head = {"$schema": DRAFT, "title": "Meterline configuration"}
-    return {**head, **{key: value for key, value in schema.items() if key != "title"}, "definitions": definitions}
+    whole = {key: value for key, value in schema.items() if key != "title"}
+    return {**head, **_substitutable({**whole, "definitions": definitions})}
+
+
+def _substitutable(schema: Any) -> Any:
+    """
+    Let ``${env:NAME}`` stand where a number, a boolean or one of some words belongs.
+    """
+    if isinstance(schema, list):
+        return [_substitutable(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: _substitutable(value) for key, value in schema.items()}
+    if schema.get("type") not in _TYPED and not ("enum" in schema and schema.get("type") == "string"):
+        return inner
+    outer = {key: inner.pop(key) for key in ("title", "description", "default") if key in inner}
+    return {**outer, "anyOf": [inner, {"$ref": "#/definitions/substitution"}]}
 
 
 def _section(core: dict[str, Any], kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:

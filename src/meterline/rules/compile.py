@@ -171,10 +171,10 @@ class RuleCompiler:
         if isinstance(written, str):
             found["value"] = self._data_path("value", "ML049", written, "a selector or a number")
         elif written is not None:
-            found["literal"] = self._literal(Decimal(written))
+            found["literal"] = self._literal(written)
         return found
 
-    def _metric_track(self, written: int | Decimal | str | None) -> Track:
+    def _metric_track(self, written: Decimal | str | None) -> Track:
         track = TRACKS.get(written) if isinstance(written, str) else None
         if written is not None and track is None:
             words = f"reading value `{written}`: for metrics it is delta, count or sum"

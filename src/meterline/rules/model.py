@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
 from meterline.api.config import PluginConfig, RelativePath
 
@@ -113,7 +113,7 @@ Source: TypeAlias = Annotated[
 """A literal, a selector, a template, a lookup, or a list of these: the first that is there."""
 
 Value: TypeAlias = Annotated[
-    Annotated[int | Decimal, Tag("number")] | Annotated[Text, Tag("text")],
+    Annotated[Decimal, Tag("number"), WithJsonSchema({"type": "number"})] | Annotated[Text, Tag("text")],
     Discriminator(lambda value: "text" if isinstance(value, str) else "number"),
 ]
 
