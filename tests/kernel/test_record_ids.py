@@ -3,11 +3,17 @@ Ids of records: the vectors on the documented page are the judge, and a second, 
 """
 
 import hashlib
+import json
+import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meterline.kernel import record_ids
+from meterline.testing.kernel import KernelHarness
+from meterline.testing.otlp import SECOND, Metrics, put_attributes
 
 PAGE = Path(__file__).parents[2] / "docs" / "record-ids.md"
 STREAM = bytes(range(16))
@@ -105,3 +111,57 @@ def test_instants_of_two_tracks_have_two_keys() -> None:
     Count and sum of one histogram stream are deduplicated apart.
     """
     assert record_ids.instant_key(STREAM, 1, 5, 5, 0) != record_ids.instant_key(STREAM, 2, 5, 5, 0)
+
+
+def streams() -> list[dict[str, Any]]:
+    """
+    Read the streams of the page.
+    """
+    block = PAGE.read_text(encoding="utf-8").split("```json lines")[1].split("```")[0]
+    return [json.loads(line) for line in block.strip().splitlines()]
+
+
+def plain_value(value: Any) -> bytes:
+    """
+    Follow the page's words on values with nothing of the kernel.
+    """
+    if value is None or isinstance(value, bool):
+        return {None: b"n", True: b"t", False: b"f"}[value]
+    if isinstance(value, str):
+        return b"s" + struct.pack(">I", len(value.encode())) + value.encode()
+    if isinstance(value, int | float):
+        return struct.pack(">cq", b"i", value) if isinstance(value, int) else struct.pack(">cd", b"d", value)
+    if isinstance(value, list):
+        return b"a" + struct.pack(">I", len(value)) + b"".join(map(plain_value, value))
+    entries = sorted((key.encode(), plain_value(item)) for key, item in value.items())
+    return b"m" + struct.pack(">I", len(entries)) + b"".join(struct.pack(">I", len(k)) + k + v for k, v in entries)
+
+
+@pytest.mark.parametrize("stream", streams(), ids=lambda stream: stream["type"])
+def test_stream_identities_by_a_plain_reading(stream: dict[str, Any]) -> None:
+    """
+    The page's words give the page's identities.
+    """
+    name, version, scope = stream["scope"]
+    parts = (stream["resource"], name, version, scope, stream["metric"], stream["unit"], stream["type"])
+    form = b"meterline.stream.1" + b"".join(map(plain_value, parts))
+    form += bytes((stream["temporality"], stream["monotonic"])) + plain_value(stream["attributes"])
+    assert hashlib.blake2b(form, digest_size=16).hexdigest() == stream["identity"]
+
+
+def test_the_kernel_gives_the_documented_stream(harness: Callable[..., KernelHarness]) -> None:
+    """
+    A point that goes through the seam carries the page's identity, whatever the order of its attributes.
+    """
+    stream = streams()[0]
+    request = Metrics(stream["resource"], scope="")
+    data = request.metric(stream["metric"]).sum
+    data.aggregation_temporality, data.is_monotonic = stream["temporality"], stream["monotonic"]
+    point = data.data_points.add(start_time_unix_nano=500 * SECOND, time_unix_nano=510 * SECOND, as_int=5)
+    put_attributes(point.attributes, stream["attributes"])
+    made = harness()
+    made.send(request)
+    (record,) = made.records()
+    assert record.source.stream == stream["identity"]
+    window = record_ids.cumulative_window(500 * SECOND, 500 * SECOND, 510 * SECOND)
+    assert record.id == plain_id("calls", bytes.fromhex(stream["identity"]), window)
