@@ -4,7 +4,6 @@
 
 import json
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -25,7 +24,6 @@ receivers: {otlp: {grpc: {endpoint: "127.0.0.1:0"}}}
 exporters: {usage: {type: file, path: ./usage.ndjson, batch: {max_wait_secs: 0.05}}}
 telemetry: {metrics: {endpoint: "127.0.0.1:0"}, health: {endpoint: "127.0.0.1:0"}}
 """
-START_SECS = 30
 
 
 class Running:
@@ -48,12 +46,11 @@ class Running:
         Read until it says ready; return its addresses by "part protocol".
         """
         assert self.process.stdout is not None
-        deadline = time.monotonic() + START_SECS
-        while "ready" not in self.lines:
-            readable, _, _ = select.select([self.process.stdout], [], [], deadline - time.monotonic())
-            line = self.process.stdout.readline() if readable else ""
-            assert line, f"ended or silent; stderr: {self.finish()[1]}"
+        for line in self.process.stdout:
             self.lines.append(line.strip())
+            if self.lines[-1] == "ready":
+                break
+        assert self.lines[-1:] == ["ready"], f"ended before it was ready: {self.finish()[1]}"
         listening = [line.split() for line in self.lines if line.startswith("listening ")]
         return {f"{part} {protocol}": address for _, part, protocol, address in listening}
 

@@ -14,7 +14,7 @@ import pytest
 from meterline.config import load_config
 
 PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")
-BLOCK = re.compile(r"^```(\S*) *(.*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\S*) *([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REST = "ledger: {path: ./meterline.db}\nreceivers: {otlp: {grpc: {endpoint: 127.0.0.1:4317}}}\n"
 
 
@@ -165,7 +165,7 @@ def test_the_makefile_uses_nothing_but_python(root: Path) -> None:
         programs = {line.split()[0] for line in result.stdout.splitlines()}
         assert any("venv" in line for line in result.stdout.splitlines())
         assert all(
-            name == "test" or "python" in name or name.startswith(".venv") or name == "touch" for name in programs
+            name in {"test", "touch", "rm"} or "python" in name or name.startswith(".venv") for name in programs
         ), programs
 
 

@@ -122,6 +122,15 @@ _INTAKE = (
     Metric("meterline_intake_queue_size", "gauge", "", "Bodies and jobs that wait for the writer."),
 )
 
+_STATE = (
+    Metric("meterline_state_resident_streams", "gauge", "", "Streams in memory."),
+    Metric("meterline_state_idle_streams", "gauge", "", "Streams moved to disk; they come back when they send again."),
+    Metric("meterline_state_dedupe_ids", "gauge", "", "Identities kept to recognise repeats."),
+    Metric("meterline_state_digests", "gauge", "", "Digests of requests kept to recognise repeats."),
+    Metric("meterline_state_cached_shapes", "gauge", "", "Distinct projections whose verdict is remembered."),
+    Metric("meterline_state_open_raw_entries", "gauge", "", "Quarantined points that a resend would meet again."),
+)
+
 _LEDGER = (
     Metric("meterline_ledger_commits", "counter", "", "Transactions committed and synced."),
     Metric("meterline_ledger_commit_seconds", "counter", "s", "Time spent in transactions, their sync included."),
@@ -162,4 +171,4 @@ _EXPORTERS = (
     _exporter("connected", "gauge", "1 while the exporter is connected."),
 )
 
-METRICS: tuple[Metric, ...] = (*_PROCESS, *_RECEIVERS, *_INTAKE, *_LEDGER, *_EXPORTERS)
+METRICS: tuple[Metric, ...] = (*_PROCESS, *_RECEIVERS, *_INTAKE, *_STATE, *_LEDGER, *_EXPORTERS)
