@@ -125,7 +125,9 @@ class Sender:
     def bodies(self, count: int) -> list[Body]:
         """Make bodies; some of them come twice."""
         made = [self.body() for _ in range(count)]
-        return [body for each in made for body in ([each, self.rng.choice(made)] if self.rng.random() < 0.2 else [each])]
+        return [
+            body for each in made for body in ([each, self.rng.choice(made)] if self.rng.random() < 0.2 else [each])
+        ]
 
 
 def disturb(h: KernelHarness, rng: random.Random, spare: list[Body], *, rules: bool) -> None:

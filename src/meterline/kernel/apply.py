@@ -53,16 +53,18 @@ def _bound(core: Core, batch: PythonBatch) -> bool:
     """
     Say whether everything that the batch needs is known and resident, as of now.
     """
-    version, unloaded = core.table.version, core.table.unloaded
+    bound, unloaded = (core.table, core.table.version), core.table.unloaded
     for block in batch.blocks:
         if block.entry.skip:
             continue
         if isinstance(block, LogBlock):
             if block.claims is None:
                 return False
-        elif block.slots is None or block.version != version or block.entry.owner is not core.table:
-            return False
-        elif unloaded and not unloaded.isdisjoint(core.table.all_slots(block)):
+        elif (
+            block.slots is None
+            or block.bound != bound
+            or (unloaded and not unloaded.isdisjoint(core.table.all_slots(block)))
+        ):
             return False
     return True
 

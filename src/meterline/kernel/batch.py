@@ -15,12 +15,13 @@ Number: TypeAlias = int | float | None
 
 class NumberBlock:
     """
-    The points of a sum or gauge. ``keys``: the raw attribute fields of each; ``plain``: all values are int, no flags.
+    The points of a sum or gauge. ``bound``: the table, and its version, that ``slots`` are of. ``keys``: the raw attribute fields of each; ``plain``: all values are int, no flags.
 
     ``head`` is joined fixed-size beginnings of the points, which their keys complete; or b"" and ``payloads`` has them whole.
     """
 
     __slots__ = (
+        "bound",
         "entry",
         "first",
         "flags",
@@ -34,7 +35,6 @@ class NumberBlock:
         "starts",
         "times",
         "values",
-        "version",
     )
 
     def __init__(self, entry: ContextEntry, keys: list[bytes]) -> None:
@@ -54,7 +54,7 @@ class NumberBlock:
         self.size = 0
         self.payloads: list[bytes] = []
         self.slots: list[int] | None = None
-        self.version = -1
+        self.bound: tuple[object, int] | None = None
 
     def payload(self, index: int) -> bytes:
         """
@@ -91,7 +91,7 @@ class DistributionBlock:
     The points of a histogram, exponential histogram or summary.
     """
 
-    __slots__ = ("entry", "first", "keys", "n", "points", "slots", "version")
+    __slots__ = ("bound", "entry", "first", "keys", "n", "points", "slots")
 
     def __init__(self, entry: ContextEntry, points: list[DistributionPoint]) -> None:
         """
@@ -103,7 +103,7 @@ class DistributionBlock:
         self.keys = [point.key for point in points]
         self.n = len(points)
         self.slots: list[int] | None = None
-        self.version = -1
+        self.bound: tuple[object, int] | None = None
 
     def payload(self, index: int) -> bytes:
         """
@@ -138,7 +138,7 @@ class LogBlock:
     The log records of one scope. ``claims``: per record what resolving made of it.
     """
 
-    __slots__ = ("claims", "entry", "first", "n", "records", "version")
+    __slots__ = ("bound", "claims", "entry", "first", "n", "records")
 
     def __init__(self, entry: ContextEntry, records: list[LogRecord]) -> None:
         """
@@ -149,7 +149,7 @@ class LogBlock:
         self.records = records
         self.n = len(records)
         self.claims: list[object] | None = None
-        self.version = -1
+        self.bound: tuple[object, int] | None = None
 
     def payload(self, index: int) -> bytes:
         """

@@ -75,9 +75,13 @@ def record(core: Core, claims: Claims, charge: Charge, usage: Usage) -> None:
     Count a record that a slow row or a log row makes.
     """
     claims.records += 1
-    core.opened().tallies.record(
-        charge.customer or "", charge.dimension or "", usage.hour, usage.amount * charge.factor
-    )
+    cell = (charge.customer or "", charge.dimension or "", usage.hour, usage.amount * charge.factor)
+    core.tallies.record(*cell)
+    core.opened().ops.append((_undo_record, *cell))
+
+
+def _undo_record(core: Core, customer: str, dimension: str, hour: int, value: int) -> None:
+    core.tallies.record(customer, dimension, hour, -value, -1)
 
 
 def hold(

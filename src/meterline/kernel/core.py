@@ -3,7 +3,7 @@ What the parts of a meter share: the columns, the stores, the options, and the o
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from meterline.api.receiver import Principal
 from meterline.globs import any_glob
@@ -14,7 +14,7 @@ from meterline.kernel.seam import Applied, MeterOptions
 from meterline.kernel.state import CHUNK_BITS, CUMULATIVE, DELTA, NEVER, Columns
 from meterline.kernel.steps.ids import IdStore
 from meterline.kernel.table import Table
-from meterline.kernel.tallies import Totals
+from meterline.kernel.tallies import Tallies
 
 _MAX_RIGHTS: Final = 100_000
 PREFIX: Final = 8
@@ -126,7 +126,7 @@ class Core:
     """
     The state of a meter, and the few operations on it that everything needs.
 
-    ``open_raw``: keys of open raw entries; ``open_streams``: how many of them begin with a stream's prefix.
+    ``several``: some stream has more than one charge, so that claims must be counted. ``open_raw``: keys of open raw entries; ``open_streams``: how many of them begin with a stream's prefix.
     """
 
     def __init__(self, options: MeterOptions) -> None:
@@ -137,7 +137,8 @@ class Core:
         self.digests = IdStore(options.max_digests, options.digest_horizon_ns)
         self.open_raw: set[bytes] = set()
         self.open_streams: dict[bytes, int] = {}
-        self.totals = Totals()
+        self.tallies = Tallies()
+        self.several = False
         self.frame: OpenFrame | None = None
         self.next_seq = 1
         self.next_meter = 1
@@ -238,19 +239,20 @@ class Core:
         return -2 - wanted if c.scaled[slot] else wanted
 
 
-def restore_slot(core: Core, slot: int, *saved: object) -> None:
+def restore_slot(core: Core, slot: int, *saved: Any) -> None:
     """
     Undo: put the saved state of a slot back.
     """
     c = core.columns
     kind, scaled, start, origin, last, meter, value, profile, base, slow, epochs, seen = saved
-    c.kind[slot], c.scaled[slot] = kind, scaled  # type: ignore[assignment]  # as ``save`` took them
-    c.start[slot], c.origin[slot], c.last[slot], c.meter[slot] = start, origin, last, meter  # type: ignore[assignment]
-    c.value[slot], c.profile[slot] = value, profile  # type: ignore[assignment]  # the same
-    for side, saved_value in ((c.base, base), (c.epochs, epochs), (c.seen, seen)):
-        if saved_value is None:
-            side.pop(slot, None)  # type: ignore[attr-defined]  # three dictionaries
+    c.kind[slot], c.scaled[slot] = kind, scaled
+    c.start[slot], c.origin[slot], c.last[slot], c.meter[slot] = start, origin, last, meter
+    c.value[slot], c.profile[slot] = value, profile
+    sides: tuple[tuple[dict[int, Any], Any], ...] = ((c.base, base), (c.epochs, epochs), (c.seen, seen))
+    for side, kept in sides:
+        if kept is None:
+            side.pop(slot, None)
         else:
-            side[slot] = saved_value  # type: ignore[index]  # the same
+            side[slot] = kept
     (c.slow.add if slow else c.slow.discard)(slot)
     core.refresh(slot)

@@ -4,12 +4,14 @@ Blocks of usual points: known streams, newer readings, nothing to ask. Column by
 The hot loops of the kernel: benchmarks/kernel.py, "apply".
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
 from operator import ge, gt, sub
 from typing import Any, Final
 
 from meterline.kernel.batch import NumberBlock
 from meterline.kernel.core import Call, Core
+from meterline.kernel.groups import Profile
 from meterline.kernel.seam import Temporality
 from meterline.kernel.state import CHUNK_BITS
 from meterline.kernel.steps.delta import ENTRY, KEEP, WIDE_ENTRY, WIDE_KEEP
@@ -18,32 +20,85 @@ from meterline.quantity import AMOUNT_ONE, amount_from_double
 _NEAR: Final = 4
 _RANGE: Final = AMOUNT_ONE << 63
 """Amounts below this are in range for every plain part, as all int64 are."""
+
 _pack = ENTRY.pack
 _pack_wide = WIDE_ENTRY.pack
+
+
+class Places:
+    """
+    The slots of a block, which must all differ. Slots in a row, as streams that came together have, are read as slices.
+    """
+
+    __slots__ = ("_first", "_last", "ordered", "slots")
+
+    def __init__(self, slots: list[int]) -> None:
+        """
+        Take the slots of a block.
+        """
+        count = len(slots)
+        first = slots[0]
+        self.slots = slots
+        self._first, self._last = first, first + count
+        self.ordered = slots[-1] - first == count - 1 and slots == list(range(first, first + count))
+
+    @property
+    def distinct(self) -> bool:
+        """
+        Say whether no slot stands twice.
+        """
+        return self.ordered or len(set(self.slots)) == len(self.slots)
+
+    def read(self, column: Any) -> list[Any]:
+        """
+        Read a column at the slots.
+        """
+        if self.ordered:
+            part = column[self._first : self._last]
+            return part if type(part) is list else part.tolist()
+        return list(map(column.__getitem__, self.slots))
+
+    def write(self, column: Any, values: Sequence[Any]) -> None:
+        """
+        Write a column at the slots.
+        """
+        if not self.ordered:
+            for slot, value in zip(self.slots, values, strict=True):
+                column[slot] = value
+        elif type(column) is list:
+            column[self._first : self._last] = values
+        else:
+            column[self._first : self._last] = array(column.typecode, values)
+
+    def chunks(self) -> Iterable[int]:
+        """
+        Return the chunks of the snapshot that the slots are in; a few more when they lie near each other.
+        """
+        low, high = (self._first, self._last - 1) if self.ordered else (min(self.slots), max(self.slots))
+        if high - low <= _NEAR * len(self.slots):
+            return range(low >> CHUNK_BITS, (high >> CHUNK_BITS) + 1)
+        return {slot >> CHUNK_BITS for slot in self.slots}
 
 
 def apply_block(core: Core, call: Call, block: NumberBlock) -> bool:
     """
     Apply a whole block of usual points; False: nothing was done, take them one by one.
     """
-    slots = block.slots or []
     found = _readings(block)
-    if found is None or not _plausible(call, block) or len(set(slots)) != len(slots):
+    if found is None or not block.slots or not _plausible(call, block):
         return False
     values, wide = found
-    if not call.source.any and not _allowed(core, call, slots):
+    places = Places(block.slots)
+    if not places.distinct or not (call.source.any or _allowed(core, call, block.slots)):
         return False
-    c = core.columns
-    expected = list(map(c.fast.__getitem__, slots))
     starts = [-2 - start for start in block.starts] if wide else block.starts
-    if expected != starts:
+    if places.read(core.columns.fast) != starts:
         return False
     is_delta = block.entry.temporality is Temporality.DELTA
-    done = (
-        _deltas(core, call, block, values, wide=wide) if is_delta else _counters(core, call, block, values, wide=wide)
-    )
+    take = _deltas if is_delta else _counters
+    done = take(core, call, block, places, values, wide=wide)
     if done:
-        _mark(core, slots)
+        core.dirty.update(places.chunks())
     return done
 
 
@@ -70,111 +125,115 @@ def _allowed(core: Core, call: Call, slots: Iterable[int]) -> bool:
     return all(map(call.source.may_all, {groups[slot] for slot in slots}))
 
 
-def _mark(core: Core, slots: Sequence[int]) -> None:
-    """
-    Note which chunks of the snapshot a block touched.
-    """
-    low, high = min(slots), max(slots)
-    if high - low <= _NEAR * len(slots):
-        core.dirty.update(range(low >> CHUNK_BITS, (high >> CHUNK_BITS) + 1))
-    else:
-        core.dirty.update({slot >> CHUNK_BITS for slot in slots})
-
-
-def _counters(core: Core, call: Call, block: NumberBlock, values: Sequence[int], *, wide: bool) -> bool:
+def _counters(core: Core, call: Call, block: NumberBlock, places: Places, values: Sequence[int], *, wide: bool) -> bool:
     """
     Apply readings of counters, if each is later and not smaller than the last.
     """
     c = core.columns
-    slots: Any = block.slots
     times = block.times
-    lasts = list(map(c.last.__getitem__, slots))
-    before = list(map(c.value.__getitem__, slots))
-    if not (all(map(gt, times, lasts)) and all(map(ge, values, before))):
+    lasts, before = places.read(c.last), places.read(c.value)
+    if not (max(lasts) < min(times) or all(map(gt, times, lasts))) or not all(map(ge, values, before)):
         return False
     amounts = list(map(sub, values, before))
     if wide and max(amounts) >= _RANGE:
         return False
-    last, value = c.last, c.value
-    for slot, time, reading in zip(slots, times, values, strict=True):
-        last[slot] = time
-        value[slot] = reading
-    _rows(core, call, slots, (lasts, times, amounts), wide=wide)
-    core.opened().ops.append((undo_counters, slots, lasts, amounts))
+    places.write(c.last, times)
+    places.write(c.value, values)
+    core.opened(call.received_at).ops.append((_undo_counters, places, lasts, before))
+    _rows(core, call, places, (lasts, times, amounts), wide=wide)
     return True
 
 
-def _deltas(core: Core, call: Call, block: NumberBlock, values: Sequence[int], *, wide: bool) -> bool:
+def _deltas(core: Core, call: Call, block: NumberBlock, places: Places, values: Sequence[int], *, wide: bool) -> bool:
     """
     Apply windows that begin where what is covered ends.
     """
     c = core.columns
-    slots: Any = block.slots
     times, starts = block.times, block.starts
     if not all(map(gt, times, starts)) or min(values) < 0 or (wide and max(values) >= _RANGE):
         return False
-    tails = list(map(c.value.__getitem__, slots))
-    last, value, fast = c.last, c.value, c.fast
+    tails = places.read(c.value)
     if wide:
-        for slot, time, reading, tail in zip(slots, times, values, tails, strict=True):
-            last[slot] = time
-            fast[slot] = -2 - time
-            value[slot] = tail[-WIDE_KEEP:] + _pack_wide(time, reading.to_bytes(16, "little", signed=True))
+        entries: Any = [
+            _pack_wide(time, value.to_bytes(16, "little", signed=True)) for time, value in zip(times, values)
+        ]
+        grown = [tail[-WIDE_KEEP:] + entry for tail, entry in zip(tails, entries, strict=True)]
     else:
-        for slot, time, reading, tail in zip(slots, times, values, tails, strict=True):
-            last[slot] = fast[slot] = time
-            value[slot] = tail[-KEEP:] + _pack(time, reading)
-    _rows(core, call, slots, (starts, times, values), wide=wide)
-    core.opened().ops.append((undo_deltas, slots, starts, tails, wide))
+        grown = [tail[-KEEP:] + entry for tail, entry in zip(tails, map(_pack, times, values), strict=True)]
+    places.write(c.value, grown)
+    places.write(c.last, times)
+    places.write(c.fast, [-2 - time for time in times] if wide else times)
+    core.opened(call.received_at).ops.append((_undo_deltas, places, starts, tails, wide))
+    _rows(core, call, places, (starts, times, values), wide=wide)
     return True
 
 
-def _rows(
-    core: Core,
-    call: Call,
-    slots: Sequence[int],
-    rows: tuple[Sequence[int], Sequence[int], Sequence[int]],
-    *,
-    wide: bool,
-) -> None:
+Rows = tuple[Sequence[int], Sequence[int], Sequence[int]]
+
+
+def _rows(core: Core, call: Call, places: Places, rows: Rows, *, wide: bool) -> None:
     """
     Write the rows and add them to the totals.
     """
     c = core.columns
     starts, times, amounts = rows
     frame = core.opened(call.received_at)
-    block = frame.block(18 if wide else 0, frame.source(call.source.receiver, call.source.principal))
-    block.meters += map(c.meter.__getitem__, slots)  # type: ignore[operator]  # lists while the frame is open
-    block.starts += starts  # type: ignore[operator]  # the same
-    block.times += times  # type: ignore[operator]  # the same
-    block.amounts += amounts  # type: ignore[operator]  # the same
-    count = len(slots)
+    block: Any = frame.block(18 if wide else 0, frame.source(call.source.receiver, call.source.principal))
+    block.meters += places.read(c.meter)
+    block.starts += starts
+    block.times += times
+    block.amounts += amounts
+    count = len(places.slots)
     if wide:
         frame.wide += count
     else:
         frame.narrow += count
-    profiles: Any = list(map(c.profile.__getitem__, slots))
-    zeros = frame.tallies.block(1 if wide else AMOUNT_ONE, times, profiles, amounts)
+    profiles = places.read(c.profile)
+    unit = 1 if wide else AMOUNT_ONE
+    core.tallies.block(unit, times, profiles, amounts)
+    frame.ops.append((_undo_tally, places, unit, times, amounts))
+    zeros = amounts.count(0)
     call.recorded += count - zeros
     call.no_usage += zeros
+    _balance(core, profiles, amounts, zeros)
 
 
-def undo_counters(core: Core, slots: Sequence[int], lasts: Sequence[int], amounts: Sequence[int]) -> None:
+def _balance(core: Core, profiles: Sequence[Profile], amounts: Sequence[int], zeros: int) -> None:
     """
-    Undo a block of counters: each row says what it added and since when.
+    Count fast rows: each is one point, and one claim of each of its charges.
     """
-    c = core.columns
-    for slot, last, amount in zip(slots, lasts, amounts, strict=True):
-        c.last[slot] = last
-        c.value[slot] -= amount
+    balance = core.opened().balance
+    count = len(profiles)
+    claims, empty = count, zeros
+    if core.several:
+        charges = [len(profile.rules) for profile in profiles]
+        claims = sum(charges)
+        empty = sum(each for each, amount in zip(charges, amounts, strict=True) if not amount)
+    balance.received += count
+    balance.recorded += count - zeros
+    balance.no_usage += zeros
+    balance.claims += claims
+    balance.claim_records += claims - empty
+    balance.claim_no_usage += empty
 
 
-def undo_deltas(core: Core, slots: Sequence[int], starts: Sequence[int], tails: Sequence[bytes], wide: bool) -> None:  # noqa: FBT001
+def _undo_tally(core: Core, places: Places, unit: int, times: Sequence[int], amounts: Sequence[int]) -> None:
+    core.tallies.take_back(unit, times, places.read(core.columns.profile), amounts)
+
+
+def _undo_counters(core: Core, places: Places, lasts: Sequence[int], before: Sequence[int]) -> None:
+    """
+    Undo a block of counters.
+    """
+    places.write(core.columns.last, lasts)
+    places.write(core.columns.value, before)
+
+
+def _undo_deltas(core: Core, places: Places, starts: Sequence[int], tails: Sequence[bytes], wide: bool) -> None:  # noqa: FBT001
     """
     Undo a block of deltas.
     """
     c = core.columns
-    for slot, start, tail in zip(slots, starts, tails, strict=True):
-        c.last[slot] = start
-        c.value[slot] = tail
-        c.fast[slot] = -2 - start if wide else start
+    places.write(c.last, starts)
+    places.write(c.value, tails)
+    places.write(c.fast, [-2 - start for start in starts] if wide else starts)

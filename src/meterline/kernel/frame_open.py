@@ -3,6 +3,8 @@ The frame that is being written, and what must be undone if it is never committe
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from meterline.kernel.framing import (
@@ -20,29 +22,38 @@ from meterline.kernel.framing import (
     encode_frame,
 )
 from meterline.kernel.groups import Profile
-from meterline.kernel.seam import BALANCE, Charge, Event, Frame, QuarantineEntry
-from meterline.kernel.tallies import Tallies, TotalCell, Totals
+from meterline.kernel.seam import BALANCE, Charge, Event, Frame, QuarantineEntry, TotalRow
 
 EVENTS_KEPT: Final = 32
 """Events of one kind and rule that a frame lists one by one; the others are counted."""
 
 
+@dataclass(slots=True)
 class Counts:
     """
     The balance of a frame, by the names of ``seam.BALANCE``.
     """
 
-    __slots__ = BALANCE
+    received: int = 0
+    recorded: int = 0
+    quarantined: int = 0
+    duplicate: int = 0
+    no_usage: int = 0
+    unmatched: int = 0
+    claims: int = 0
+    claim_records: int = 0
+    claim_quarantined: int = 0
+    claim_duplicate: int = 0
+    claim_no_usage: int = 0
 
-    def __init__(self) -> None:
-        for name in BALANCE:
-            setattr(self, name, 0)
-
-    def values(self) -> list[int]:
+    def values(self) -> tuple[int, ...]:
         """
         Return them in the order of ``BALANCE``.
         """
-        return [getattr(self, name) for name in BALANCE]
+        return _balance(self)
+
+
+_balance = attrgetter(*BALANCE)
 
 
 class OpenFrame:
@@ -85,9 +96,7 @@ class OpenFrame:
         self.loaded: list[bytes] = []
         self.evicted: list[bytes] = []
         self.balance = Counts()
-        self.tallies = Tallies()
-        self.flushed: list[TotalCell] = []
-        self.totals: list[TotalCell] = []
+        self.flushed: list[TotalRow] = []
         self._sources: dict[tuple[str, str], int] = {}
         self._charges: dict[bytes, int] = {}
         self._defs: list[MeterDef] = []
@@ -107,7 +116,7 @@ class OpenFrame:
         """
         Say whether points were applied, so that the frame belongs to their generation.
         """
-        return bool(self.balance.received or self.tallies or self.slow)
+        return bool(self.balance.received or self.slow)
 
     @property
     def next_meter(self) -> int:
@@ -174,7 +183,6 @@ class OpenFrame:
         """
         Encode the frame.
         """
-        self.tallies.add_to(self.balance)
         balance = self.balance
         content = FrameContent(
             seq=self.seq,
@@ -208,17 +216,6 @@ class OpenFrame:
             self.entries,
             self.events(),
         )
-
-    def take_totals(self) -> list[TotalCell]:
-        """
-        Return what this frame added to the totals since it was last asked; ``totals`` has all of it.
-        """
-        fresh = Totals()
-        fresh.add(self.tallies.rows())
-        fresh.add(self.totals, -1)
-        rows = fresh.rows()
-        self.totals += rows
-        return rows
 
     def _definitions(self) -> bytes:
         if not self._defs:

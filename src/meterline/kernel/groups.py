@@ -59,7 +59,7 @@ class Profile:
     A part as one stream has it: with the instant from which each charge counts. ``part`` None: of an older generation.
     """
 
-    __slots__ = ("gen", "part", "rules", "since", "since_max")
+    __slots__ = ("gen", "labels", "part", "rules", "since", "since_max")
 
     def __init__(self, gen: int, rules: Rules, part: Part | None = None, since: Since = ()) -> None:
         """
@@ -70,6 +70,7 @@ class Profile:
         self.part = part
         self.since = since
         self.since_max = max(since, default=0)
+        self.labels = part.labels if part else ()
 
 
 class Group:

@@ -68,7 +68,7 @@ def resolve_logs(
             missing.points.append((block.first + index, _view(block.entry, entry, group, verdict, values)))
     if len(points) == block.n:
         block.claims = points
-        block.version = 0
+        block.bound = (table, 0)
 
 
 def _group(

@@ -142,7 +142,6 @@ class PythonMeter:
         core.ids.trim(frame.received_at)
         core.digests.trim(frame.received_at)
         sealed = frame.seal((core.ids.cutoff, core.digests.cutoff))
-        core.totals.add(frame.take_totals())
         core.frame = None
         core.next_seq = frame.seq + 1
         core.next_meter = frame.next_meter
@@ -187,8 +186,7 @@ class PythonMeter:
             close_key(core, key)
         core.ids.rollback(frame.marks[0])
         core.digests.rollback(frame.marks[1])
-        core.totals.add(frame.flushed)
-        core.totals.add(frame.totals, -1)
+        core.tallies.put_back(frame.flushed)
         core.next_meter = frame.first_meter
 
     def totals(self) -> Sequence[TotalRow]:
@@ -196,11 +194,9 @@ class PythonMeter:
         Return and clear what was added to the totals since the last call.
         """
         core = self._core
-        if core.frame is not None:
-            core.totals.add(core.frame.take_totals())
-        rows = core.totals.take()
+        rows = core.tallies.take()
         if rows:
-            core.opened().flushed += [(row.customer, row.dimension, row.hour, row.value, row.count) for row in rows]
+            core.opened().flushed += rows
         return rows
 
     def snapshot(self, max_bytes: int) -> SnapshotPart:

@@ -6,7 +6,7 @@ Everything here is a cache: an entry that is dropped is found, read and asked ab
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from meterline.kernel import canonical
 from meterline.kernel.canonical import BadValueError
@@ -36,6 +36,14 @@ def new_id() -> int:
     Return an id that was never used in this process; any thread.
     """
     return next(_ids)
+
+
+class Owner(Protocol):
+    """
+    A table that binds raw attributes to its slots.
+    """
+
+    version: int
 
 
 class ScopeEntry:
@@ -129,7 +137,7 @@ class ContextEntry:
         self.temporality = _temporality(self.type, temporality)
         self.verdict: ContextVerdict | None = None
         self.bindings: dict[bytes, int] = {}
-        self.owner: object = None
+        self.owner: Owner | None = None
         self._context: Context | None = None
         self._prefix: bytes | None = None
 

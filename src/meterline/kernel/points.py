@@ -41,7 +41,7 @@ class Point(NamedTuple):
     """
 
     block: Block
-    index: int
+    place: int
     start: int
     time: int
     group: Group
@@ -104,9 +104,9 @@ def _no_value(point: Point) -> bool:
     """
     block = point.block
     if isinstance(block, DistributionBlock):
-        each = block.points[point.index]
+        each = block.points[point.place]
         return bool(each.flags & 1) or _stale(each.sum)
-    return bool(block.flags.get(point.index, 0) & 1) or _stale(block.values[point.index])
+    return bool(block.flags.get(point.place, 0) & 1) or _stale(block.values[point.place])
 
 
 def _stale(value: Number) -> bool:
@@ -120,7 +120,7 @@ def _matched(core: Core, call: Call, point: Point, claims: Claims, decision: tup
     group = point.group
     identity = b"" if group.special else core.columns.identity(point.slots[0])
     rules = tuple(charge.rule for charge in group.charges)
-    if is_open(core, call, point.block, point.index, identity, rules):
+    if is_open(core, call, point.block, point.place, identity, rules):
         claims.duplicate = group.claims
         return
     reason = group.reject or _invalid(call, point)
@@ -145,7 +145,7 @@ def _matched(core: Core, call: Call, point: Point, claims: Claims, decision: tup
 
 def _refuse(core: Core, call: Call, point: Point, claims: Claims, reason: Reason, identity: bytes) -> None:
     opened = quarantine_raw(
-        core, call, point.block, point.index, reason, time=point.time, rule=point.group.rule, identity=identity
+        core, call, point.block, point.place, reason, time=point.time, rule=point.group.rule, identity=identity
     )
     if opened:
         claims.quarantined = point.group.claims
@@ -160,7 +160,7 @@ def _refuse_claim(core: Core, call: Call, point: Point, claims: Claims, index: i
         core,
         call,
         point.block,
-        point.index,
+        point.place,
         reason,
         time=point.time,
         rule=charge.rule,
@@ -181,12 +181,12 @@ def _invalid(call: Call, point: Point) -> Reason | None:
     if isinstance(point.block, NumberBlock):
         reason = _invalid_number(point)
     else:
-        reason = point.block.points[point.index].bad
+        reason = point.block.points[point.place].bad
     return reason or _invalid_time(call, point.start, point.time)
 
 
 def _invalid_number(point: Point) -> Reason | None:
-    value = point.block.values[point.index]  # type: ignore[union-attr]  # a number block
+    value = point.block.values[point.place]  # type: ignore[union-attr]  # a number block
     if value is None:
         return Reason.NO_VALUE
     if isinstance(value, float):
@@ -222,11 +222,11 @@ def _reading(point: Point, part: Part) -> Reading | Reason:
     """
     block = point.block
     if isinstance(block, NumberBlock):
-        value = block.values[point.index]
+        value = block.values[point.place]
         if isinstance(value, float):
             return Reading(amount_from_double(value) or 0, wide=True)
         return Reading(value or 0, wide=False)
-    each = block.points[point.index]
+    each = block.points[point.place]
     if part.track is Track.COUNT:
         return Reading(each.count, wide=False)
     return _sum_reading(each.sum, part)
@@ -260,7 +260,7 @@ def _stage3(core: Core, call: Call, point: Point, part: Part, slot: int, claims:
                 core,
                 call,
                 point.block,
-                point.index,
+                point.place,
                 reading,
                 time=point.time,
                 rule=charge.rule,
@@ -321,7 +321,7 @@ def _instant(
                 core,
                 call,
                 point.block,
-                point.index,
+                point.place,
                 Reason.BEYOND_DEDUPE_HORIZON,
                 time=point.time,
                 rule=charge.rule,

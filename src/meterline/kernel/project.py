@@ -3,9 +3,9 @@ What the rules are shown of a point: the values at the paths they asked for, and
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from meterline.kernel import canonical
 from meterline.kernel.batch import DistributionBlock, LogRecord, NumberBlock
@@ -142,12 +142,20 @@ def _text(raw: bytes) -> Value:
         return Bad(error.reason)
 
 
-_ROOTS = {
+def _severity_number(record: LogRecord) -> Value:
+    return record.severity_number or ABSENT
+
+
+def _event_name(record: LogRecord) -> Value:
+    return _text(record.event_name) if record.event_name else ABSENT
+
+
+_ROOTS: Final[Mapping[str, Callable[[LogRecord], Value]]] = {
     "body": _body,
     "body_json": _body_json,
     "severity": _severity,
-    "severity_number": lambda record: record.severity_number or ABSENT,
-    "event_name": lambda record: _text(record.event_name) if record.event_name else ABSENT,
+    "severity_number": _severity_number,
+    "event_name": _event_name,
 }
 
 

@@ -23,7 +23,7 @@ def single_request(entry: ContextEntry, payload: bytes) -> bytes:
         item = put_len(2, payload)
     else:
         tail = put_varint(16) + put_varint(entry.temporality.value) if entry.data in (7, 9, 10) else b""
-        tail += b"\x18\x01" if entry.data == 7 and entry.monotonic else b""  # noqa: PLR2004 (Metric.sum)
+        tail += b"\x18\x01" if entry.data == 7 and entry.monotonic else b""
         header = put_len(1, entry.name) + put_len(3, entry.unit)
         item = put_len(2, header + put_len(entry.data, put_len(1, payload) + tail))
     return put_len(1, put_len(1, entry.scope.resource) + put_len(2, put_len(1, entry.scope.scope) + item))

@@ -18,6 +18,9 @@ _DELTA: Final = b"d"
 _INSTANT: Final = b"i"
 _CUMULATIVE: Final = b"c"
 _AMOUNT: Final = 16
+_STREAM: Final = _LENGTH.pack(16)
+_CUMULATIVE_HEAD: Final = _LENGTH.pack(25) + _CUMULATIVE
+_DELTA_HEAD: Final = _LENGTH.pack(17) + _DELTA
 
 
 def part(data: bytes) -> bytes:
@@ -104,14 +107,14 @@ def cumulative_prefix(stream: bytes, epoch: int) -> bytes:
     """
     Return what stands between the rule's name and (last_time, time) in the hash of a counter's record.
     """
-    return part(stream) + _LENGTH.pack(25) + _CUMULATIVE + _TIME.pack(epoch)
+    return _STREAM + stream + _CUMULATIVE_HEAD + _TIME.pack(epoch)
 
 
 def delta_prefix(stream: bytes) -> bytes:
     """
     Return what stands between the rule's name and (start, time) in the hash of a delta's record.
     """
-    return part(stream) + _LENGTH.pack(17) + _DELTA
+    return _STREAM + stream + _DELTA_HEAD
 
 
 pack_times = _TIMES.pack

@@ -18,12 +18,12 @@ from meterline.kernel.framing import (
     decode_frame,
     decode_rows,
 )
+from meterline.kernel.groups import UNMATCHED
 from meterline.kernel.persist import DIGESTS, IDS, META, Profiles, put_row, read_idle_row
 from meterline.kernel.raw import open_key
 from meterline.kernel.seam import Chunk, RestoreReport, StoredFrame, Track
 from meterline.kernel.snapshot import read_meta
 from meterline.kernel.state import CHUNK, CHUNK_BITS, DELTA, FRESH, slot_key
-from meterline.kernel.groups import UNMATCHED
 from meterline.kernel.steps.delta import ENTRY, KEEP, WIDE_ENTRY, WIDE_KEEP
 from meterline.kernel.streams import decode_state, open_delta
 

@@ -22,13 +22,13 @@ class Entry:
     A charge of a meter: what all of its records share. ``prefix``: of the hash, between the rule and (start, time).
     """
 
-    __slots__ = ("charge", "prefix", "stream", "stream_csv", "stream_json")
+    __slots__ = ("charge", "identity", "prefix", "stream")
 
     def __init__(self, charge: ChargeText, stream: bytes, prefix: bytes) -> None:
         self.charge = charge
         self.prefix = prefix
-        self.stream = stream.hex() if stream else None
-        self.stream_json = f'"{self.stream}"' if stream else "null"
+        self.identity = stream
+        self.stream = f'"{stream.hex()}"' if stream else "null"
 
     def id(self, start: int, time: int, amount: int, scale: int) -> str:
         """
@@ -45,7 +45,7 @@ class Entry:
         """
         Return the id of a record by its window.
         """
-        return record_ids.record_id(self.charge.rule, bytes.fromhex(self.stream or ""), window).hex()
+        return record_ids.record_id(self.charge.rule, self.identity, window).hex()
 
 
 Entries: TypeAlias = tuple[Entry, ...]
@@ -79,21 +79,20 @@ class Segment:
             return self.ids[at]
         return self.entries[at].id(self.starts[at], self.times[at], self.amounts[at], self.scale)
 
-    def ndjson(self, places: Iterable[int], times: Times) -> Iterator[str]:
+    def ndjson(self, places: Sequence[int], times: Times) -> Iterator[str]:
         """
         Yield records as JSON lines; keys in the order of the documented interface.
         """
-        ids, entries, starts, ends, amounts = self.ids, self.entries, self.starts, self.times, self.amounts
-        scale, before, after = self.scale, self.source.json_before, self.source.json_after
+        entries, starts, ends, amounts, scale = self.entries, self.starts, self.times, self.amounts, self.scale
+        before, after = self.source.json_before, self.source.json_after
         for at in places:
-            entry, start, end, amount = entries[at], starts[at], ends[at], amounts[at]
+            entry, start = entries[at], starts[at]
             charge = entry.charge
-            name = ids[at] if ids is not None else entry.id(start, end, amount, scale)
-            value = str(amount) if charge.plain and not scale else charge.value(amount, scale)
+            value = str(amounts[at]) if charge.plain and not scale else charge.value(amounts[at], scale)
             began = f'"{times[start]}"' if start else "null"
             yield (
-                f'{{"id":"{name}{charge.json_middle}{value}","timestamp":"{times[end]}","start_timestamp":{began}'
-                f"{charge.json_tail}{before}{entry.stream_json}{after}"
+                f'{{"id":"{self.id(at)}{charge.json_middle}{value}","timestamp":"{times[ends[at]]}",'
+                f'"start_timestamp":{began}{charge.json_tail}{before}{entry.stream}{after}'
             )
 
     def csv(self, places: Iterable[int], times: Times) -> Iterator[str]:
@@ -106,7 +105,7 @@ class Segment:
             charge = entry.charge
             value = charge.value(self.amounts[at], self.scale)
             began = times[start] if start else ""
-            stream = entry.stream_json.replace('"', '""')
+            stream = entry.stream.replace('"', '""')
             yield (
                 f"{self.id(at)}{charge.csv_middle}{value},{times[self.times[at]]},{began}"
                 f"{charge.csv_tail}{before}{stream}{after}"
@@ -128,7 +127,7 @@ class Segment:
             metadata=charge.metadata,
             rule=charge.rule,
             kind=USAGE,
-            source=Source(source.receiver, entry.stream, source.principal, source.rules_hash),
+            source=Source(source.receiver, entry.identity.hex() or None, source.principal, source.rules_hash),
         )
 
     def add_totals(self, totals: dict[tuple[ChargeText, int], list[int]]) -> None:

@@ -29,6 +29,7 @@ def adopt(core: Core, slot: int, part: Part) -> bool:
     since = tuple(_since(charge, old) for charge in part.charges)
     core.save(slot)
     c.profile[slot] = part.profile(since)
+    core.several = core.several or len(part.charges) > 1
     if old is not None and old.gen == part.gen:  # restored: the meter's definition is the same
         return False
     c.meter[slot] = 0

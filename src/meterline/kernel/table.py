@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from meterline.kernel import canonical
 from meterline.kernel.batch import Block, DistributionBlock, LogBlock, NumberBlock, PythonBatch
 from meterline.kernel.canonical import BadValueError
-from meterline.kernel.state import NO_SLOT, Columns, slot_key
 from meterline.kernel.groups import Group, refusal
 from meterline.kernel.plan import ContextEntry, new_id
 from meterline.kernel.project import PointValues, Projection, attribute_entries, overflow, point_view, projection
@@ -23,9 +22,9 @@ from meterline.kernel.seam import (
     Temporality,
     Track,
     Unknown,
-    Value,
     Verdict,
 )
+from meterline.kernel.state import NO_SLOT, Columns, slot_key
 
 MAX_PENDING = 200_000
 
@@ -110,7 +109,7 @@ class Table:
         entry = block.entry
         if entry.owner is not self:
             self._adopt(entry)
-            block.version = -1
+            block.bound = None
         verdict = entry.verdict
         if verdict is None:
             self._pend(entry)
@@ -153,8 +152,8 @@ class Table:
     def _points(
         self, batch: PythonBatch, block: NumberBlock | DistributionBlock, verdict: ContextVerdict, missing: Missing
     ) -> None:
-        version = self.version
-        if block.version != version or block.slots is None:
+        bound = (self, self.version)
+        if block.bound != bound or block.slots is None:
             bindings = block.entry.bindings
             found = list(map(bindings.get, block.keys))
             if None in found:
@@ -166,7 +165,7 @@ class Table:
             if None in found:
                 return
             block.slots = found  # type: ignore[assignment]  # there is no None in it
-            block.version = version
+            block.bound = bound
         if self.unloaded:
             self._cold(block, missing)
         if self.gated:
@@ -313,7 +312,7 @@ class Table:
     # Logs
 
     def _logs(self, batch: PythonBatch, block: LogBlock, verdict: ContextVerdict, missing: Missing) -> None:
-        if block.version == 0 and not self.gated:
+        if block.bound is not None and not self.gated:
             return
         from meterline.kernel.logs import resolve_logs  # noqa: PLC0415
 

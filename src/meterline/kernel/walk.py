@@ -6,6 +6,7 @@ Points of a context that no rule can match are counted by their length prefixes 
 
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from meterline.api.receiver import Format
 from meterline.kernel.batch import (
@@ -144,7 +145,7 @@ class _Walk:
         """
         if spans:
             aside = _Walk(self.buf, PythonPlan(self.plan.gen, ""))
-            walk = aside._distributions if data in _DISTRIBUTIONS else aside._numbers  # noqa: SLF001 (one of its kind)
+            walk = aside._distributions if data in _DISTRIBUTIONS else aside._numbers
             walk(scope, data, b"", b"", spans)
 
     def _distributions(self, scope: ScopeEntry, data: int, name: bytes, unit: bytes, spans: list[Span]) -> None:
@@ -313,11 +314,15 @@ class _Points:
         if self.odd or not self._columns(block):
             self._careful(block)
             return block
+        table = entry.owner
+        version = table.version if table is not None else -1
         known = entry.bindings
         try:
             block.slots = list(map(known.__getitem__, self.rests))
         except KeyError:
             self._check_unknown(block)
+        else:
+            block.bound = (table, version)
         return block
 
     def _columns(self, block: NumberBlock) -> bool:
@@ -381,12 +386,12 @@ def _kind(joined: bytes, width: int, count: int) -> str:
     return "d" if value == b"\x21" * count else ""
 
 
-def _unpack(joined: bytes, width: int, kind: str) -> list[Number]:
+def _unpack(joined: bytes, width: int, kind: str) -> list[Any]:
     """
     Unpack the heads into one flat list.
     """
     many, one = _LAYOUTS[width, kind]
-    flat: list[Number] = []
+    flat: list[Any] = []
     whole = len(joined) // many.size * many.size
     for run in many.iter_unpack(memoryview(joined)[:whole]):
         flat += run
