@@ -96,10 +96,10 @@ class Round:
         """Send until the power fails."""
         disk = Disk(self.chance, self.chance.choice(["nothing", "sectors"]))
         life = Life(self.path, self.rules, disk, bug)
-        workload = Workload(self.chance.getrandbits(32), "p", streams=4, per_request=3)
+        producers = [Workload(self.chance.getrandbits(32), name, streams=4, per_request=3) for name in "pqr"]
         disk.fail_after(self.chance.randint(1, MOMENTS))
         while not disk.failed:
-            burst = [workload.next() for _ in range(self.chance.choice([1, 1, 3]))]
+            burst = [producer.next() for producer in self.chance.sample(producers, self.chance.choice([1, 1, 3]))]
             self.sent += burst
             answers = life.send(burst)
             stored = [answer is not None and answer.status is Status.STORED for answer in answers]

@@ -3,6 +3,7 @@ A disk that is really full: a small tmpfs of its own, in a user namespace.
 """
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -91,19 +92,77 @@ SCENARIO = textwrap.dedent(
 )
 
 
-@pytest.mark.skipif(not namespaces(), reason="needs user namespaces")
-def test_a_full_disk(tmp_path: Path) -> None:
-    """On a full disk frames are refused and nothing is lost; jobs go on upon the reserve; with room again all goes on."""
-    script = tmp_path / "scenario.py"
-    script.write_text(SCENARIO)
-    mount = tmp_path / "disk"
+START = textwrap.dedent(
+    """
+    import json, os, signal, sys
+    from pathlib import Path
+    from meterline.clock import SystemClock
+    from meterline.errors import LedgerFullError
+    from meterline.kernel.seam import Frame
+    from meterline.ledger import Ledger
+    from meterline.ledger.model import CommitGroup, LedgerOptions
+
+    MIB = 1_048_576
+    folder, facts = Path(sys.argv[1]), {}
+    options = LedgerOptions(reserve_bytes=2 * MIB)
+
+    def frame(seq):
+        return Frame(seq, 1, os.urandom(100_000), b"", 0, 0, 1, 1, {"received": 1})
+
+    ledger = Ledger.open(folder / "m.db", options, SystemClock())
+    ledger.commit(CommitGroup(frame=frame(1)))
+    ledger.close()
+    for name in ("m.db-wal", "m.db-shm"):
+        (folder / name).unlink(missing_ok=True)
+    with open(folder / "filler", "wb", buffering=0) as filler:
+        try:
+            while filler.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    ledger = Ledger.open(folder / "m.db", options, SystemClock())
+    facts["reserve"] = ledger._reserve.held
+    facts["jobs"] = ledger.commit(CommitGroup(jobs=[lambda tx: "stored"])).jobs[0]
+    facts["probe"] = ledger.probe()
+    try:
+        ledger.commit(CommitGroup(frame=frame(2)))
+    except LedgerFullError as error:
+        facts["frame"] = str(error)
+    (folder / "filler").unlink()
+    facts["probe with room"] = ledger.probe()
+    ledger.commit(CommitGroup(frame=frame(2)))
+    ledger.close()
+    print(json.dumps(facts))
+    """
+)
+
+
+def on_a_small_disk(tmp_path: Path, scenario: str, size: str) -> dict[str, Any]:
+    """Run a scenario whose directory is a tmpfs of this size; returns the facts that it prints."""
+    script, mount = tmp_path / "scenario.py", tmp_path / "disk"
+    script.write_text(scenario)
     mount.mkdir()
-    command = f"mount -t tmpfs -o size=24m tmpfs {mount} && exec {sys.executable} {script} {mount}"
+    command = f"mount -t tmpfs -o size={size} tmpfs {mount} && exec {sys.executable} {script} {mount}"
     done = subprocess.run(
         ["unshare", "-Urm", "sh", "-c", command], capture_output=True, text=True, check=False, timeout=55
     )
     assert done.returncode == 0, done.stderr
     facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
+
+
+@pytest.mark.skipif(not namespaces(), reason="needs user namespaces")
+def test_a_start_on_a_full_disk(tmp_path: Path) -> None:
+    """A ledger opens on a disk without a byte left, at the cost of its reserve: jobs go on, frames wait for room."""
+    facts = on_a_small_disk(tmp_path, START, "20m")
+    assert "the reserve for bookkeeping was given up" in facts.pop("frame")
+    assert facts == {"reserve": False, "jobs": "stored", "probe": False, "probe with room": True}
+
+
+@pytest.mark.skipif(not namespaces(), reason="needs user namespaces")
+def test_a_full_disk(tmp_path: Path) -> None:
+    """On a full disk frames are refused and nothing is lost; jobs go on upon the reserve; with room again all goes on."""
+    facts = on_a_small_disk(tmp_path, SCENARIO, "32m")
     assert "no room on the disk" in facts.pop("error")
     assert facts.pop("frames") > 5
     assert facts.pop("jobs on the reserve") > 20
@@ -163,6 +222,15 @@ def test_the_reserve_is_real(path: Path) -> None:
     assert reserve.room()
     assert reserve.restore()
     assert file.stat().st_blocks * 512 >= 2 * MIB
+
+
+def test_a_small_disk_has_a_small_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reserve takes at most an eighth of its file system, so that there is room for a ledger at all."""
+    small = os.statvfs_result((4096, 4096, 8192, 8192, 8192, 100, 100, 100, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda directory: small)
+    reserve = Reserve(tmp_path / "m.db", 64 * MIB)
+    assert reserve.held
+    assert (tmp_path / "m.db.reserve").stat().st_size == 4 * MIB
 
 
 def test_a_commit_of_jobs_is_tried_again_upon_the_reserve(open_ledger: Any, make: Any) -> None:

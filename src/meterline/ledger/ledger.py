@@ -3,7 +3,6 @@ The ledger: everything that must survive, in one SQLite file with one owner and 
 """
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import apsw
 
 from meterline.api.plugin import Sample
 from meterline.clock import Clock
-from meterline.errors import CorruptLedgerError, LedgerFullError, RetryableError
-from meterline.ledger import codec, faults, generations, quarantine, restore, store, upkeep
+from meterline.errors import LedgerFullError, RetryableError
+from meterline.ledger import faults, generations, quarantine, restore, store, upkeep
+from meterline.ledger.idle import IdleTable
 from meterline.ledger.lock import OwnerLock
 from meterline.ledger.model import (
     CommitGroup,
@@ -35,6 +35,7 @@ from meterline.ledger.writing import CHECKPOINT_LATE_BYTES, Writing
 
 PROBE_BYTES: Final = 65_536
 REFRESH_BYTES: Final = 1_048_576
+RETENTION_SECS: Final = 0.01  # of each maintain
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,6 @@ class Ledger:
         self._lock = lock
         self._connection = connection
         self._clock = clock
-        self._reading_lock = threading.Lock()
         self._reserve = Reserve(path, options.reserve_bytes)
         self._holdings = quarantine.Holdings(options.quarantine_max_bytes)
         self._stats = Stats(path, self._holdings, self._reserve)
@@ -109,12 +109,12 @@ class Ledger:
             self._last_seq = self._first_seq = restore.last_seq(self._connection)
             self._totals_through: int = store.get_meta(self._connection, "totals_through")
             self._behind = self._totals_through < self._last_seq
-            self._idle: int = self._connection.execute("SELECT count(*) FROM idle").get
-            self._stats.corrupt_frames = self._connection.execute("SELECT count(*) FROM corrupt_frame").get
-            self._stats.frames = self._connection.execute("SELECT count(*) FROM frame").get
+            self._idle: int = store.get_meta(self._connection, "idle")
+            self._stats.count_frames(self._connection)
             self._holdings.load(self._connection)
             self._refresh()
             self._reading = connect_read_only(str(path.absolute()), vfs)
+            self._idle_table = IdleTable(self._reading)
 
     def close(self) -> None:
         """
@@ -196,6 +196,10 @@ class Ledger:
             return
         if group.frame.seq != self._last_seq + 1:
             raise ValueError(f"committing frame {group.frame.seq}: the ledger's last is {self._last_seq}")
+        if not self._reserve.restore():
+            raise LedgerFullError(
+                "committing: the reserve for bookkeeping was given up, and the disk has no room for it"
+            )
         if self.over_limit:
             raise LedgerFullError(
                 f"committing: the ledger holds {self._used} bytes, its limit is {self.options.max_bytes} (ledger.max_bytes)"
@@ -308,7 +312,7 @@ class Ledger:
 
     def maintain(self, now_ns: int, strip: Strip | None = None) -> bool:
         """
-        Do a small step of retention, scrubbing and checkpointing, about once a second; True: there is more to do at once.
+        Do small steps of retention, scrubbing and checkpointing, about once a second; True: retention has more to do at once.
 
         With ``strip``, a frame past retention is reduced to its open quarantine entries; without, it stays whole while it
         has any. A full disk or a passing failure is counted and tried again at the next call.
@@ -319,10 +323,14 @@ class Ledger:
         more = False
         try:
             with self._writing.translated("maintaining"):
-                more = self._upkeep.step(now_ns, self._used, strip)
+                self._upkeep.step(now_ns)
+                until = self._clock.monotonic() + RETENTION_SECS
+                while more := self._upkeep.retain(now_ns, self._used, strip):
+                    self._refresh()
+                    if self._clock.monotonic() >= until:
+                        break
                 self._refresh()
-                self._stats.frames = self._connection.execute("SELECT count(*) FROM frame").get
-                self._stats.corrupt_frames = self._connection.execute("SELECT count(*) FROM corrupt_frame").get
+                self._stats.count_frames(self._connection)
         except RetryableError:
             return False
         self.checkpoint()
@@ -351,15 +359,7 @@ class Ledger:
 
         :raises CorruptLedgerError: a row is not what was stored; counting on without it would bill twice.
         """
-        query = "SELECT crc, row FROM idle WHERE key = ?"
-        with self._reading_lock:
-            found = [(key, row) for key in keys for row in self._reading.execute(query, (key,))]
-        for key, (crc, row) in found:
-            if codec.checksum(row, key.hex()) != crc:
-                raise CorruptLedgerError(
-                    f"loading idle stream {key.hex()}: its row fails its CRC; restore the ledger from a backup"
-                )
-        return [row for _, (_, row) in found]
+        return self._idle_table.rows(keys)
 
     def quarantine_over_quota(self, principal: str) -> bool:
         """

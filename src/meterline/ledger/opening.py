@@ -8,8 +8,8 @@ from pathlib import Path
 
 import apsw
 
-from meterline.errors import ConfigurationError
-from meterline.ledger import exact, faults, schema, store
+from meterline.errors import ConfigurationError, LedgerFullError
+from meterline.ledger import exact, faults, reserve, schema, store
 from meterline.ledger.lock import explained
 
 BUSY_MS = 5_000
@@ -22,8 +22,19 @@ def open_writer(path: Path, vfs: str | None, now_ns: int) -> apsw.Connection:
     """
     Open or create a ledger; the caller holds the owner's lock.
 
+    On a disk without any room it is opened at the cost of the reserve: deliveries go on, frames wait until it is back.
+
     :raises ConfigurationError: with the remedy.
     """
+    try:
+        return _open(path, vfs, now_ns)
+    except LedgerFullError:
+        if not reserve.give_up(reserve.reserve_path(path)):
+            raise
+    return _open(path, vfs, now_ns)
+
+
+def _open(path: Path, vfs: str | None, now_ns: int) -> apsw.Connection:
     with explained(path):
         _create_file(path)
     try:

@@ -10,29 +10,31 @@ from typing import Final
 ROOM_BYTES: Final = 4 * 1_048_576
 """So much free disk is enough to record a send, once the reserve is given up; a quarter of a smaller reserve than 16 MiB."""
 
+SMALL_SHARE: Final = 8
+
 
 class Reserve:
     """
-    ``<path>.reserve``, ``size`` bytes that belong to the ledger. Any thread may ask ``room``; the writer does the rest.
+    ``<path>.reserve``: room that belongs to the ledger, ``size`` bytes or an eighth of a small file system.
+
+    Any thread may ask ``room``; the writer does the rest.
     """
 
     def __init__(self, ledger: Path, size: int) -> None:
-        self._path = Path(f"{ledger}.reserve")
-        self._size = size
-        self._room = min(ROOM_BYTES, size // 4)
+        self._path = reserve_path(ledger)
+        whole = os.statvfs(self._path.parent)
+        self._size = min(size, whole.f_blocks * whole.f_frsize // SMALL_SHARE)
+        self._room = min(ROOM_BYTES, self._size // 4)
         self.held = False
         self.restore()
 
     def restore(self) -> bool:
         """
-        Take the room if the disk has it and as much again to breathe; say whether the reserve is held.
+        Take the room if the disk has it, and some to breathe; say whether the reserve is held.
         """
-        if self.held:
-            return True
-        have = self._path.stat().st_blocks * 512 if self._path.exists() else 0
-        if free_bytes(self._path.parent) + have < self._size + self._room:
-            return False
-        self.held = self._allocate()
+        if not self.held:
+            missing = self._size - allocated_bytes(self._path)
+            self.held = missing <= 0 or (free_bytes(self._path.parent) >= missing + self._room and self._allocate())
         return self.held
 
     def _allocate(self) -> bool:
@@ -41,8 +43,7 @@ class Reserve:
         except OSError:
             return False
         try:
-            if self._size:
-                os.posix_fallocate(fd, 0, self._size)
+            os.posix_fallocate(fd, 0, self._size)
             os.ftruncate(fd, self._size)
         except OSError:
             with contextlib.suppress(OSError):
@@ -56,17 +57,38 @@ class Reserve:
         """
         Free the room; False when there was none to free.
         """
-        if not self.held or not self._size:
-            return False
-        os.truncate(self._path, 0)
-        self.held = False
-        return True
+        self.held = self.held and not self._size
+        return give_up(self._path)
 
     def room(self) -> bool:
         """
         Say whether what a send comes to could be recorded: the reserve is there, or the disk has room.
         """
         return self.held or free_bytes(self._path.parent) >= self._room
+
+
+def reserve_path(ledger: Path) -> Path:
+    """
+    Return where a ledger's reserve is.
+    """
+    return Path(f"{ledger}.reserve")
+
+
+def give_up(path: Path) -> bool:
+    """
+    Free the room of a reserve; False when there was none to free.
+    """
+    if not allocated_bytes(path):
+        return False
+    os.truncate(path, 0)
+    return True
+
+
+def allocated_bytes(path: Path) -> int:
+    """
+    Return what a file really takes on its disk.
+    """
+    return path.stat().st_blocks * 512 if path.exists() else 0
 
 
 def free_bytes(directory: Path) -> int:

@@ -188,7 +188,7 @@ CREATE TABLE probe (
 ) STRICT;
 
 INSERT INTO balance (id) VALUES (1);
-INSERT INTO meta VALUES ('totals_through', 0), ('snapshot_floor', 0);
+INSERT INTO meta VALUES ('totals_through', 0), ('snapshot_floor', 0), ('idle', 0);
 """
 
 DDL: Final = _TABLES.replace("@BALANCE", _BALANCE_COLUMNS)

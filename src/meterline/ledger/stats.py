@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import apsw
+
 from meterline.api.plugin import Sample
 from meterline.ledger.quarantine import Holdings
 from meterline.ledger.reserve import Reserve
@@ -48,6 +50,14 @@ class Stats:
         """
         self.checkpoints += 1
         self.checkpoint_seconds += seconds
+
+    def count_frames(self, connection: apsw.Connection) -> None:
+        """
+        Look at how many frames the ledger spans, and how many were set aside; a count of all rows would read all pages.
+        """
+        query = "SELECT coalesce((SELECT max(seq) FROM frame) - (SELECT min(seq) FROM frame) + 1, 0)"
+        self.frames = connection.execute(query).get
+        self.corrupt_frames = connection.execute("SELECT count(*) FROM corrupt_frame").get
 
     def samples(self) -> Iterable[Sample]:
         """

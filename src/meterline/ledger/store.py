@@ -88,7 +88,9 @@ def store_idle(
     if idled:
         rows = [(key, codec.checksum(row, key.hex()), row) for key, row in idled]
         connection.executemany("INSERT INTO idle VALUES (?, ?, ?)", rows)
-    return sum(len(row) for _, row in idled), len(idled) - removed
+    grown = len(idled) - removed
+    connection.execute("UPDATE meta SET value = value + ? WHERE key = 'idle'", (grown,))
+    return sum(len(row) for _, row in idled), grown
 
 
 def store_totals(connection: apsw.Connection, totals: Sequence[TotalRow], through: int) -> None:

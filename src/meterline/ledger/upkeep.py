@@ -71,17 +71,17 @@ class Upkeep:
         self._options = options
         self._after = 0
         self._next_pass = 0
-        self._scrub_after: int | None = 0
+        self._scrub_after = 0
         self._next_scrub = 0
 
-    def step(self, now_ns: int, used_bytes: int, strip: Strip | None) -> bool:
+    def step(self, now_ns: int) -> None:
         """
-        Do a little of everything; True: there is more to do at once.
+        Do a little of everything but retention.
         """
         self._mark(now_ns)
         self._expire_events(now_ns)
-        more = self._retain(now_ns, used_bytes, strip)
-        return self._scrub(now_ns) or self._vacuum() or more
+        self._scrub(now_ns)
+        self._vacuum()
 
     def droppable(self) -> int:
         """
@@ -99,12 +99,13 @@ class Upkeep:
         last: Any = self._connection.execute("SELECT max(at), max(seq) FROM retention_mark").fetchone()
         at, seq = last
         period = min(MARK_NS, self._options.retention_ns // 16)
-        if at is not None and now_ns < at + period:
+        if at is not None and at <= now_ns < at + period:
             return
         droppable = self.droppable()
-        if droppable <= (seq or 0):
+        if droppable <= (seq or 0) and (at is None or at <= now_ns):
             return
         with self._begin():
+            self._connection.execute("DELETE FROM retention_mark WHERE at > ?", (now_ns,))  # of a clock that was ahead
             self._connection.execute("INSERT OR REPLACE INTO retention_mark VALUES (?, ?)", (now_ns, droppable))
             self._connection.execute(
                 "DELETE FROM retention_mark WHERE at < (SELECT max(at) FROM retention_mark WHERE at <= ?)",
@@ -131,8 +132,11 @@ class Upkeep:
         aged = self._connection.execute(query, (now_ns - self._options.retention_ns,)).get
         return min(aged, self.droppable()) if aged else 0
 
-    def _retain(self, now_ns: int, used_bytes: int, strip: Strip | None) -> bool:
-        if now_ns < self._next_pass:
+    def retain(self, now_ns: int, used_bytes: int, strip: Strip | None) -> bool:
+        """
+        Drop a few frames that may go; True: there may be more.
+        """
+        if self._next_pass - PASS_NS <= now_ns < self._next_pass:
             return False
         batch = list(self._candidates(self._limit(now_ns, used_bytes)))
         if not batch:
@@ -192,13 +196,13 @@ class Upkeep:
             rows,
         )
 
-    def _scrub(self, now_ns: int) -> bool:
+    def _scrub(self, now_ns: int) -> None:
         """
         Read frames that a start no longer reads, and set the damaged ones aside; once at start, then once a day.
         """
-        if now_ns < self._next_scrub:
-            return False
-        after = self._scrub_after or 0
+        if self._next_scrub - SCRUB_NS <= now_ns < self._next_scrub:
+            return
+        after = self._scrub_after
         floor = restore.snapshot_floor(self._connection)
         checked, bad = self._check(after, floor)
         for seq, records in bad:
@@ -207,7 +211,6 @@ class Upkeep:
         self._scrub_after = checked
         if checked == after:
             self._scrub_after, self._next_scrub = 0, now_ns + SCRUB_NS
-        return checked != after
 
     def _check(self, after: int, floor: int) -> tuple[int, list[tuple[int, int]]]:
         bad: list[tuple[int, int]] = []
@@ -221,10 +224,12 @@ class Upkeep:
                     bad.append((row.seq, row.records))
         return checked, bad
 
-    def _vacuum(self) -> bool:
+    def _vacuum(self) -> None:
+        """
+        Give some free pages back to the file system, when much of the file is free.
+        """
         free, pages = self._connection.pragma("freelist_count"), self._connection.pragma("page_count")
         if free <= max(VACUUM_PAGES, VACUUM_SHARE * pages):
-            return False
+            return
         with self._begin():
             self._connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
-        return True
