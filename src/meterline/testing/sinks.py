@@ -6,23 +6,20 @@ Each keeps every record that it acknowledged, by id. A repeat of the same record
 the same id with other content stays visible.
 """
 
+import contextlib
 import json
-import socketserver
 import sys
 import threading
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Callable, Iterable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
-import msgpack
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from meterline.testing.sender import METHODS
+from meterline.testing.forward import Conversation, ForwardServer, acknowledge
+from meterline.testing.otlp_server import OtlpRequest, OtlpServer, records_in
 from meterline.testing.verdict import Found, found_record
 
 
@@ -56,10 +53,17 @@ class Store:
 
 class _HttpHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: "_Server"
+    server: "_HttpServer"
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        """
+        Take a record or a list of them; a request that a kill has cut short is no request.
+        """
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True
+            return
         data = json.loads(body)
         self.server.store.add(found_record(item) for item in (data if isinstance(data, list) else [data]))
         self.send_response(200)
@@ -67,87 +71,64 @@ class _HttpHandler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server gives it
-        pass
+        """
+        Print nothing.
+        """
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """
-    Serves with a thread a connection, and takes a client that dies as what the test wants.
-    """
-
+class _HttpServer(ThreadingHTTPServer):
     daemon_threads = True
-    allow_reuse_address = True
 
-    def __init__(self, store: Store, handler: type[socketserver.BaseRequestHandler]) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(self, store: Store) -> None:
+        super().__init__(("127.0.0.1", 0), _HttpHandler)
         self.store = store
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """
-        Print what went wrong, unless the client was killed.
+        Print what went wrong, unless the client was killed: that is what the test wants.
         """
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
 
-class _ForwardHandler(socketserver.BaseRequestHandler):
-    """
-    Forward protocol v1: messages ``[tag, entries, option]`` in all three modes, acknowledged by their chunk.
-    """
-
-    server: "_Server"
-
-    def handle(self) -> None:
-        unpacker = msgpack.Unpacker(raw=False, strict_map_key=False)
-        while data := self._received():
-            unpacker.feed(data)
-            for message in unpacker:
-                self._take(message)
-
-    def _received(self) -> bytes:
-        try:
-            return bytes(self.request.recv(65_536))
-        except OSError:
-            return b""
-
-    def _take(self, message: list[Any]) -> None:
-        entries = message[1]
-        if isinstance(entries, bytes):
-            inner = msgpack.Unpacker(raw=False, strict_map_key=False)
-            inner.feed(entries)
-            entries = list(inner)
-        elif not isinstance(entries, list):
-            entries = [[message[1], message[2]]]
-        self.server.store.add(found_record(record) for _, record in entries)
-        option = message[-1] if isinstance(message[-1], dict) else {}
-        if "chunk" in option:
-            self.request.sendall(msgpack.packb({"ack": option["chunk"]}))
+def _start_http(store: Store, closing: contextlib.ExitStack) -> str:
+    server = _HttpServer(store)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    closing.callback(server.server_close)
+    closing.callback(server.shutdown)
+    return f"127.0.0.1:{server.server_address[1]}"
 
 
-class _OtlpHandler(grpc.GenericRpcHandler):
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        if handler_call_details.method != METHODS["logs"]:
-            return None
-        return grpc.unary_unary_rpc_method_handler(self._export)
-
-    def _export(self, body: bytes, _context: grpc.ServicerContext) -> bytes:
-        request = ExportLogsServiceRequest.FromString(body)
-        scopes = (scope for resource in request.resource_logs for scope in resource.scope_logs)
-        self._store.add(_from_log(record) for scope in scopes for record in scope.log_records)
+def _start_otlp(store: Store, closing: contextlib.ExitStack) -> str:
+    def take(request: OtlpRequest, _context: grpc.ServicerContext) -> bytes:
+        store.add(map(found_record, records_in(request)))
         return b""
 
+    server = OtlpServer(take)
+    closing.callback(server.close)
+    return server.endpoint
 
-def _from_log(record: Any) -> Found:
-    values = {pair.key: pair.value.string_value for pair in record.attributes}
-    key = (values["usage.customer_id"], values["usage.dimension_id"], record.time_unix_nano)
-    return Found(values["usage.id"], key, Decimal(values["usage.value"]))
+
+def _start_fluentd(store: Store, closing: contextlib.ExitStack) -> str:
+    def take(conversation: Conversation, chunk: str) -> None:
+        message = next(each for each in reversed(server.messages) if each.option["chunk"] == chunk)
+        store.add(found_record(record) for _, record in message.entries)
+        acknowledge(conversation, chunk)
+
+    server = ForwardServer(take)
+    closing.callback(server.close)
+    return f"127.0.0.1:{server.port}"
 
 
 HTTP, OTLP, FLUENTD, FILE, FAULTY = "http", "otlp", "fluentd", "file", "faulty"
 BATCH: Final = "batch: {max_records: 40, max_wait_secs: 0.02}, retry: {initial_secs: 0.05, max_secs: 0.2}"
+
+
+_STARTS: Final[dict[str, Callable[[Store, contextlib.ExitStack], str]]] = {
+    HTTP: _start_http,
+    OTLP: _start_otlp,
+    FLUENTD: _start_fluentd,
+}
 
 
 class Sinks:
@@ -159,38 +140,18 @@ class Sinks:
         self._kinds = tuple(kinds)
         self._folder = folder
         self.stores = {kind: Store() for kind in (HTTP, OTLP, FLUENTD) if kind in self._kinds}
-        self._servers: dict[str, _Server] = {}
-        self._grpc: grpc.Server | None = None
         self._endpoints: dict[str, str] = {}
-        self._bind()
-
-    def _bind(self) -> None:
-        if HTTP in self.stores:
-            self._servers[HTTP] = _Server(self.stores[HTTP], _HttpHandler)
-        if FLUENTD in self.stores:
-            self._servers[FLUENTD] = _Server(self.stores[FLUENTD], _ForwardHandler)
-        for kind, server in self._servers.items():
-            self._endpoints[kind] = f"127.0.0.1:{server.server_address[1]}"
-        if OTLP in self.stores:
-            self._grpc = grpc.server(ThreadPoolExecutor(4))
-            self._grpc.add_generic_rpc_handlers((_OtlpHandler(self.stores[OTLP]),))
-            self._endpoints[OTLP] = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
+        self._closing = contextlib.ExitStack()
+        for kind, store in self.stores.items():
+            self._endpoints[kind] = _STARTS[kind](store, self._closing)
 
     def __enter__(self) -> Self:
-        for server in self._servers.values():
-            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        if self._grpc is not None:
-            self._grpc.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for server in self._servers.values():
-            server.shutdown()
-            server.server_close()
-        if self._grpc is not None:
-            self._grpc.stop(0).wait(5)
+        self._closing.close()
 
     def config(self) -> Mapping[str, str]:
         """
