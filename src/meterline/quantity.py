@@ -73,11 +73,12 @@ def format_units(units: int, places: int = QUANTITY_PLACES) -> str:
     """
     Return ``units`` x 10^-``places`` as the shortest plain decimal: no exponent, no trailing zeros, "0" for zero.
     """
-    sign = "-" if units < 0 else ""
-    whole, rest = divmod(abs(units), _POWERS[places])
-    if not rest:
-        return f"{sign}{whole}"
-    return f"{sign}{whole}.{rest:0{places}d}".rstrip("0")
+    digits = str(units)
+    if len(digits) <= places + 1:  # "-" takes a place too
+        sign, digits = ("-", digits[1:]) if units < 0 else ("", digits)
+        digits = sign + digits.zfill(places + 1)
+    rest = digits[-places:].rstrip("0")
+    return f"{digits[:-places]}.{rest}" if rest else digits[:-places]
 
 
 @dataclass(frozen=True, slots=True, order=True)
