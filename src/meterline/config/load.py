@@ -13,8 +13,7 @@ from meterline.config.loaded import Config
 from meterline.config.model import CoreConfig
 from meterline.config.pointer import Pointer
 from meterline.config.redact import Redactor, guess
-from meterline.config.schema import core_schema
-from meterline.config.schema_walk import SchemaWalk, Way
+from meterline.config.schema_walk import SchemaWalk, Way, schema_of
 from meterline.config.source import Item, SourceFile, Span, compose
 from meterline.config.substitute import Substitution
 from meterline.config.validation import Fault, Validation
@@ -119,7 +118,7 @@ class _Loader:
         return ConfigurationErrors([pointer.at(span, fault) for span, fault in self._reported])
 
     def _validate(self, root: Item) -> _Sections:
-        sections = _Sections(schemas={(): SchemaWalk(core_schema())})
+        sections = _Sections(schemas={(): schema_of(CoreConfig)})
         apart: dict[str, Any] = {key: {} for key in _KINDS if _kind(root, key) == "mapping"}
         apart |= {"rules": []} if _kind(root, "rules") == "list" else {}
         sections.core, faults = Validation(root, (), apart).run(CoreConfig, self._path.parent)
@@ -150,7 +149,7 @@ class _Loader:
         except ConfigurationError as error:
             sections.faults.append(Fault(way, "ML031", str(error), at_key=True))
             return
-        sections.schemas[way] = SchemaWalk(plugin.Config.model_json_schema())
+        sections.schemas[way] = schema_of(plugin.Config)
         config, faults = Validation(item, way, {"type": type_name}).run(plugin.Config, self._path.parent)
         sections.faults += faults
         sections.plugins[section] |= {} if config is None else {name: config}

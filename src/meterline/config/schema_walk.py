@@ -4,7 +4,10 @@ Follows the way to a value through a JSON Schema: which keys, words and secrets 
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, TypeAlias
+
+from pydantic import BaseModel
 
 Schema: TypeAlias = Mapping[str, Any]
 Way: TypeAlias = tuple[str | int, ...]
@@ -60,6 +63,14 @@ class SchemaWalk:
         Say whether the value at this way is a secret.
         """
         return any(schema.get("writeOnly") is True for schema in self.at(way))
+
+
+@cache
+def schema_of(model: type[BaseModel]) -> SchemaWalk:
+    """
+    Return the schema of a model, made once.
+    """
+    return SchemaWalk(model.model_json_schema())
 
 
 def _const(schema: Schema) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from meterline.config.schema_walk import SchemaWalk, Way
+from meterline.config.schema_walk import SchemaWalk, Way, schema_of
 from meterline.config.source import Item, plain_value
 from meterline.rules.suggest import did_you_mean
 
@@ -102,8 +102,7 @@ class Validation:
             except ValidationError as error:
                 found = error.errors(include_url=False)
                 if not self._adapt(found):
-                    schema = SchemaWalk(model.model_json_schema())
-                    return None, _merged([self._fault(one, schema) for one in found])
+                    return None, _merged([self._fault(one, schema_of(model)) for one in found])
 
     def _plain(self, item: Item) -> Any:
         if id(item) in self._emptied:

@@ -1,0 +1,178 @@
+"""
+Warnings about configs that work and may not mean what they say.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from meterline.config import Config, lint
+
+Load = Callable[..., Config]
+
+A = "name: a, match: {metric: x}, customer: 'attributes.c', dimension: d"
+
+
+def matching(extra: str) -> str:
+    """
+    Return the rule with one more condition in its match.
+    """
+    return A.replace("x}", f"x, {extra}}}")
+
+
+def found(config: Config) -> list[tuple[str, str]]:
+    """
+    Return code and path of each warning.
+    """
+    assert all(each.severity == "warning" for each in lint(config))
+    return [(each.code, each.path) for each in lint(config)]
+
+
+def rules(section: Load, *texts: str) -> list[tuple[str, str]]:
+    """
+    Return what is warned of in rules written as flow mappings, without their braces.
+    """
+    return found(section("rules:\n" + "".join(f"  - {{{text}}}\n" for text in texts)))
+
+
+def test_a_good_rule_has_no_warnings(section: Load) -> None:
+    """Nothing is said of the usual rule."""
+    assert (
+        rules(section, A, "name: l, match: {log: true}, customer: attributes.c, dimension: calls, identity: content")
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "warned"),
+    [
+        ("name: b, match: {metric: x}, customer: attributes.c, dimension: d", True),
+        ("name: b, match: {metric: 'x*'}, customer: attributes.c, dimension: d", True),
+        ("name: b, match: {metric: [y, x]}, customer: attributes.other, dimension: d", True),
+        ("name: b, match: {metric: x, unit: s}, customer: acme, dimension: d, multi: true", True),
+        ("name: b, match: {metric: y}, customer: attributes.c, dimension: d", False),
+        ("name: b, match: {metric: 'y*'}, customer: attributes.c, dimension: d", False),
+        ("name: b, match: {metric: x}, customer: attributes.c, dimension: e", False),
+        ("name: b, match: {log: true}, customer: attributes.c, dimension: d, identity: content", False),
+        ("name: b, match: {metric: x}, customer: attributes.c, dimension: d, when: value > 1", False),
+        ("name: b, match: {metric: {in: [y, z]}}, customer: attributes.c, dimension: d", False),
+        ("name: b, match: {metric: {equals: x}}, customer: attributes.c, dimension: d", True),
+    ],
+)
+def test_two_rules_that_may_bill_twice(section: Load, other: str, warned: bool) -> None:  # noqa: FBT001 - a parameter of the case
+    """Two rules without multi that may come to one customer and dimension, as far as it can be known."""
+    assert (("ML101", "rules[0].dimension") in rules(section, A, other)) is warned
+
+
+def test_rules_with_multi_or_with_other_attributes_do_not(section: Load) -> None:
+    """Saying multi in both, or one attribute that would have to be two things, settles it; so do two literal customers."""
+    get = "match: {metric: x, attributes: {method: GET}}, customer: attributes.c, dimension: d"
+    post = get.replace("GET", "[POST, PUT]")
+    assert rules(section, f"name: a, {get}", f"name: b, {post}") == []
+    assert rules(section, f"{A}, multi: true", f"{A.replace('name: a', 'name: b')}, multi: true") == []
+    literal = "match: {metric: x}, dimension: d, customer:"
+    assert ("ML101", "rules[0].dimension") not in rules(
+        section, f"name: a, {literal} acme", f"name: b, {literal} globex"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "warning"),
+    [
+        (
+            "name: l, match: {log: true}, customer: attributes.c, dimension: d, identity: none",
+            ("ML102", "rules[0].identity"),
+        ),
+        (A.replace("{metric: x}", "{metric: {regex: a*}}"), ("ML103", "rules[0].match.metric.regex")),
+        (matching("type: gauge"), ("ML104", "rules[0].match.type")),
+        (matching("type: [histogram, summary]"), ("ML104", "rules[0].match.type")),
+        (matching("type: sum") + ", value: count", ("ML104", "rules[0].value")),
+        (matching("unit: ms") + ", unit: s", ("ML104", "rules[0].unit")),
+        (A.replace("attributes.c", "acme"), ("ML105", "rules[0].customer")),
+        (A.replace("dimension: d", "dimension: metric.nmae"), ("ML105", "rules[0].dimension")),
+        (matching("attributes: {a: []}"), ("ML106", "rules[0].match.attributes.a")),
+        (matching("attributes: {a: {in: []}}"), ("ML106", "rules[0].match.attributes.a.in")),
+        (matching("attributes: {a: {gte: 5, lt: 5}}"), ("ML106", "rules[0].match.attributes.a")),
+        (matching("attributes: {v: 1.10}"), ("ML107", "rules[0].match.attributes.v")),
+        (matching("attributes: {v: [1, 007]}"), ("ML107", "rules[0].match.attributes.v[1]")),
+        (f"{A}, when: 'attributes[\"k\"] == 1'", ("ML109", "rules[0].when")),
+        (f'{A}, when: \'resource["k"] == "x"\'', ("ML109", "rules[0].when")),
+        (
+            matching("attributes: {k: {exists: false}}") + ", when: 'attributes[\"k\"] == 1'",
+            ("ML109", "rules[0].when"),
+        ),
+    ],
+)
+def test_one_rule(section: Load, rule: str, warning: tuple[str, str]) -> None:
+    """Each oddity is one warning at its value."""
+    assert rules(section, rule) == [warning]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        f'{A}, when: \'"k" in attributes && attributes["k"] == 1\'',
+        f"{A}, when: 'has(attributes.k) && attributes.k == 1'",
+        matching("attributes: {k: {exists: true}}") + ", when: 'attributes[\"k\"] == 1'",
+        matching("attributes: {k: 5}") + ", when: 'attributes[\"k\"] == 1'",
+        f"{A}, when: 'metric.unit == \"s\"'",
+        A.replace("{metric: x}", "{metric: {regex: ^a+$}}"),
+        matching("attributes: {a: {gte: 5, lte: 5}}"),
+        matching("attributes: {a: {gte: 1.10}}"),
+        matching('attributes: {v: "1.10"}'),
+        A.replace("attributes.c", "${attributes.c}-x"),
+    ],
+)
+def test_what_is_guarded_or_meant_is_not_warned_of(section: Load, rule: str) -> None:
+    """The same forms, said right."""
+    assert rules(section, rule) == []
+
+
+@pytest.mark.parametrize(
+    ("grpc", "words"),
+    [
+        ("endpoint: 0.0.0.0:4317", "everybody who reaches 0.0.0.0:4317 may write usage for any customer"),
+        ("endpoint: '[::]:4317'", "everybody who reaches [::]:4317"),
+        ("endpoint: 0.0.0.0:4317, auth: {keys: [{name: a, token: abcdef}]}", "travel in plain text"),
+        ("endpoint: 0.0.0.0:4317, tls: {cert_file: a, key_file: b}", "everybody who reaches"),
+        ("endpoint: 0.0.0.0:4317, tls: {cert_file: a, key_file: b, client_ca_file: c}", None),
+        ("endpoint: 0.0.0.0:4317, tls: {cert_file: a, key_file: b}, auth: {keys: [{name: a, token: abcdef}]}", None),
+        ("endpoint: 127.0.0.1:4317", None),
+        ("endpoint: localhost:4317", None),
+        ("endpoint: '[::1]:4317'", None),
+        ("endpoint: unix:/tmp/x", None),
+        ("{}", None),
+    ],
+)
+def test_open_doors(load: Load, grpc: str, words: str | None) -> None:
+    """A listener that others reach without a credential, or with one that anybody can read."""
+    text = f"ledger: {{path: x}}\nreceivers: {{otlp: {{grpc: {{{grpc if grpc != '{}' else ''}}}}}}}\nrules: [{{{A}}}]\n"
+    warnings = lint(load(text))
+
+    assert [words in each.message for each in warnings if words] == ([True] if words else [])
+    assert {(each.code, each.path) for each in warnings} <= {("ML108", "receivers.otlp.grpc.endpoint")}
+
+
+def test_configs_that_do_nothing(load: Load) -> None:
+    """Without a receiver or a rule nothing can come of it; an exporter is not needed."""
+    messages = [each.message for each in lint(load("ledger: {path: x}"))]
+
+    assert messages == ["there is no receiver: nothing can come in", "there is no rule: every point will be unmatched"]
+
+
+def test_forgetting_an_exporter_that_is_there(section: Load) -> None:
+    """``forget`` is for exporters that are gone."""
+    warnings: Any = lint(section(f"rules: [{{{A}}}]\nexporters: {{file: {{path: x}}}}\nforget: [gone, file]"))
+
+    assert [(each.code, each.path) for each in warnings] == [("ML111", "forget[1]")]
+
+
+def test_warnings_point_into_the_file(section: Load) -> None:
+    """A warning is a diagnostic like an error: place, excerpt, remedy, in the order of the file."""
+    config = section("rules:\n  - name: a\n    match: {metric: x, type: gauge}\n    customer: acme\n    dimension: d\n")
+
+    first, second = lint(config)
+    assert (first.line, first.column, first.excerpt) == (5, 30, "    match: {metric: x, type: gauge}")
+    assert (second.line, second.column, second.length) == (6, 15, 4)
+    assert str(second).startswith("warning[ML105]: every point is billed to the one customer `acme`\n  --> ")
