@@ -48,8 +48,8 @@ def metrics_page() -> str:
         f"# Own metrics\n\n{_MADE}\n"
         "On `http://127.0.0.1:8888/metrics` by default (`telemetry.metrics.endpoint`), in the Prometheus text format or\n"
         "OpenMetrics, and pushed over OTLP where `telemetry` says so. All are read from counters that exist anyway, once\n"
-        "a scrape, in one look: sums on a page fit together. Counters start at zero with the process; what must survive\n"
-        "a restart is in the ledger. No label holds a customer.\n\n"
+        "a scrape, in one look: sums on a page fit together. Counters start at zero with the process; those of\n"
+        "exporters are the ledger's and go on. No label holds a customer.\n\n"
         + markdown_table(("name", "kind", "unit", "labels", "meaning"), rows)
     )
 
