@@ -29,7 +29,7 @@ def meterline(*arguments: str) -> Result:
     """
     Run a command in this process, as on a terminal of 100 columns.
     """
-    return CliRunner(env={"COLUMNS": "100"}).invoke(main, list(arguments), prog_name="meterline", terminal_width=100)
+    return CliRunner(env={"COLUMNS": "100"}).invoke(main, list(arguments), prog_name="meterline")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,7 +13,7 @@ from meterline.config import json_schema
 SCHEMA_NAME = "meterline.schema.json"
 
 
-@click.command(name="init")
+@click.command(name="init", short_help="Write a commented config that runs.")
 @click.argument("path", type=click.Path(path_type=Path), default=Path("meterline.yaml"))
 def command(path: Path) -> None:
     """

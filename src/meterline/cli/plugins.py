@@ -83,6 +83,7 @@ def _options(
             yield from _options(inner, definitions, f"{prefix}{name}.")
         else:
             default = "required" if name in required else json.dumps(written.get("default"))
+            default = "its name" if f"{prefix}{name}" == "type" else default
             yield f"{prefix}{name}", type_text(option, definitions), default, option.get("description", "")
 
 

@@ -21,7 +21,7 @@ MARKER = ".made-by-meterline-demo"
 FILES = ("meterline.yaml", "gateway.log", "usage.ndjson")
 
 
-@click.command(name="demo")
+@click.command(name="demo", short_help="Run the main job once, with real parts, and prove its sums.")
 @click.option(
     "--dir",
     "folder",
