@@ -4,6 +4,7 @@ Random input of all types, orders, resets, repeats and restarts through the seam
 Records, totals and balance must be equal to the last digit. Times are single nanoseconds, which are the model's cells.
 """
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -90,7 +91,9 @@ class Sender:
         """
         draw = self.draw
         value = (time - start) * 3 if draw.random() < 0.8 else draw.randrange(50)
-        return draw.choice([value, value, float(value), value / 10, value + 1e-7, value * 10**15])
+        if draw.random() < 0.1:
+            return draw.choice([value + 2**62, value * 10**15, value * 1e15, value * 1.7e-18, 9.9e19])
+        return draw.choice([value, value, float(value), value / 10, value + 1e-7])
 
     def cumulative(self) -> "Made":
         """
@@ -128,8 +131,9 @@ class Sender:
         kind: Any = "delta" if temporality == DELTA else "cumulative"
         invalid = None
         if self.draw.random() < 0.03:
-            value = self.draw.choice([float("nan"), float("inf"), -1, -0.5])
-            invalid = (stream, window, repr(value), tuple(attributes))
+            value = self.draw.choice([float("nan"), float("inf"), -1, -0.5, 1e20])
+            start, time = self.draw.choice([(start, time), (time + 1, time)])
+            invalid = (stream, start, time, repr(value), tuple(attributes))
         point = Point(start / 1e9, time / 1e9, value, attributes)
         return Made(
             ModelPoint(kind, stream, start, time, tuple(claims), invalid=invalid),
@@ -256,12 +260,11 @@ class Run:
         """
         Return the expanded records as the model has them; every id stands once.
         """
-        records = self.harness.records()
-        assert len({record.id for record in records}) == len(records)
-        return Counter(
-            (r.rule, r.customer_id, r.dimension_id, Fraction(str(r.value)), r.start_timestamp, r.timestamp)
-            for r in records
-        )
+        batches = [self.harness.kernel.records(frame.body, self.harness.names) for frame in self.harness.frames]
+        lines = b"".join(batch.encode("ndjson", range(len(batch))) for batch in batches)
+        records = [json.loads(line) for line in lines.splitlines()]
+        assert len({record["id"] for record in records}) == len(records)
+        return Counter(map(as_the_model_has_it, records))
 
     def totals(self) -> dict[tuple[str, str], Fraction]:
         """
@@ -271,6 +274,25 @@ class Run:
         for (customer, dimension, _), (value, _) in self.harness.totals.items():
             sums[customer, dimension] = sums.get((customer, dimension), Fraction(0)) + Fraction(value, 10**30)
         return {key: value for key, value in sums.items() if value}
+
+
+def as_the_model_has_it(record: dict[str, Any]) -> tuple[Any, ...]:
+    """
+    Return a line of the file as a record of the model.
+    """
+    start, time = (
+        text and int(text.split(".")[1].rstrip("Z")) for text in (record["start_timestamp"], record["timestamp"])
+    )
+    value = Fraction(record["value"])
+    return record["rule"], record["customer_id"], record["dimension_id"], value, start, time
+
+
+def edited(draw: random.Random) -> tuple[SimpleRule, ...]:
+    """
+    Return the rules with other metadata: an edit after which nothing may be billed again.
+    """
+    metadata = (("edit", str(draw.random())),)
+    return tuple(replace(rule, charge=replace(rule.charge, metadata=metadata)) for rule in RULES)
 
 
 def marked(point: ModelPoint) -> bool:
@@ -283,7 +305,7 @@ def marked(point: ModelPoint) -> bool:
 
 def disturb(run: Run) -> None:
     """
-    Restart, snapshot, evict, roll back: nothing of it may be seen in what comes out.
+    Restart, snapshot, evict, roll back, edit the rules: nothing of it may be seen in what comes out.
     """
     chance, harness, draw = run.draw.random(), run.harness, run.draw
     if chance < 0.1:
@@ -298,6 +320,9 @@ def disturb(run: Run) -> None:
         for body, fmt, _ in draw.choices(run.bodies, k=3):
             harness.send(body, fmt, commit=False)
         harness.meter.rollback(seq)
+    elif chance < 0.35:
+        harness.commit(flush=True)
+        harness.new_rules(*edited(draw))
 
 
 def play(seed: int, requests: int, size: int) -> None:
