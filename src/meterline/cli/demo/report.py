@@ -101,12 +101,13 @@ def _explain(sent: Tally) -> None:
     """
     Say why the balance has points that were not recorded: the demo sent them on purpose.
     """
-    click.echo("  no_usage     a counter that had not grown since its last report, or a series' other points")
-    click.echo(f"  duplicate    {sent.repeated_logs} call events that the client sent twice: counted once")
-    click.echo("  unmatched    POST requests: no rule bills them")
-    click.echo(
-        f"  quarantined  {sent.without_customer} requests without a customer: kept, with a reason, never guessed"
-    )
+    for outcome, why in {
+        "no_usage": "counters that had not grown since their last report",
+        "duplicate": f"call events that the client sent twice ({sent.repeated_logs}): counted once",
+        "unmatched": "POST requests: no rule bills them",
+        "quarantined": f"requests without a customer ({sent.without_customer}): kept with a reason, billed to nobody",
+    }.items():
+        click.echo(f"  {outcome:<12} {why}")
 
 
 def _show_records(lines: Sequence[str]) -> None:
@@ -117,15 +118,21 @@ def _show_records(lines: Sequence[str]) -> None:
 
 def _show_next(folder: Path) -> None:
     config = folder / "meterline.yaml"
-    click.echo(f"""
-Files, in {folder}/:
-  meterline.yaml   the config: receivers, rules, exporters
-  meterline.db     the ledger, a SQLite file
-  usage.ndjson     the records, as the file exporter delivered them
-  gateway.log      what the gateway said
-
-Next:
-  meterline totals {config}
-  meterline quarantine ls {config}
-  meterline run {config}       the same gateway, to send to yourself
-  meterline init                              a commented config to start your own from""")
+    click.echo(f"\nFiles, in {folder}/:")
+    for name, what in {
+        "meterline.yaml": "the config: receivers, rules, exporters",
+        "meterline.db": "the ledger, a SQLite file",
+        "usage.ndjson": "the records, as the file exporter delivered them",
+        "gateway.log": "what the gateway said",
+    }.items():
+        click.echo(f"  {name:<16} {what}")
+    commands = {
+        f"meterline totals {config}": "the table above, at any time; --json for programs",
+        f"meterline quarantine ls {config}": "what could not be billed, and why",
+        f"meterline run {config}": "this gateway again, to send to yourself",
+        "meterline init": "a commented config to start your own from",
+    }
+    click.echo("\nNext:")
+    width = max(map(len, commands))
+    for line, what in commands.items():
+        click.echo(f"  {line:<{width}}  {what}")
