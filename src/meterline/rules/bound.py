@@ -2,7 +2,7 @@
 Rules under one generation: the answers to contexts, shapes and points that a kernel does not know yet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -31,11 +31,11 @@ _MAX_CONTEXTS: Final = 4096
 @dataclass(frozen=True, slots=True)
 class _Candidates:
     """
-    The rules that may match points of a context, and the projection that decides.
+    The rules that may match points of a context, each with whether its context clauses surely hold, and the projection.
     """
 
     context: Context
-    rules: tuple[CompiledRule, ...]
+    rules: tuple[tuple[CompiledRule, bool], ...]
     fields: tuple[Path, ...] | Fields
 
     def view(self, shape: Shape) -> View:
@@ -80,17 +80,18 @@ class BoundRules:
         Say what the rules make of a shape.
         """
         candidates = self._candidates(shape.context)
-        view = candidates.view(shape)
-        since, continuous = self._generation.since, self._generation.continuous_from_gen
         try:
-            charges = [
-                (charge, rule.multi)
-                for rule in candidates.rules
-                if (charge := rule.charge(view, since.get(rule.name, 0), continuous.get(rule.name, 0))) is not None
-            ]
+            charges = list(self._charges(candidates.rules, candidates.view(shape)))
         except BadValueError as error:
             return Verdict(self.gen, (), error.reason)
         return Verdict(self.gen, _with_rivals(charges))
+
+    def _charges(self, rules: Sequence[tuple[CompiledRule, bool]], view: View) -> Iterator[tuple[Charge, bool]]:
+        since, continuous = self._generation.since, self._generation.continuous_from_gen
+        for rule, settled in rules:
+            charge = rule.charge(view, since.get(rule.name, 0), continuous.get(rule.name, 0), settled=settled)
+            if charge is not None:
+                yield charge, rule.multi
 
     def gates(self, point: PointView) -> tuple[int, int]:
         """
@@ -129,12 +130,13 @@ class BoundRules:
 
     def _find(self, context: Context) -> _Candidates:
         view = ContextView(context)
-        rules = tuple(rule for rule in self._possible(context) if rule.may_match(view))
+        outlooks = ((rule, rule.outlook(view)) for rule in self._possible(context))
+        rules = tuple((rule, outlook is True) for rule, outlook in outlooks if outlook is not False)
         if not rules:
             return _Candidates(context, (), Fields.SKIP)
-        if any(rule.fields is Fields.ALL for rule in rules):
+        if any(rule.fields is Fields.ALL for rule, _ in rules):
             return _Candidates(context, rules, Fields.ALL)
-        paths = (path for rule in rules if not isinstance(rule.fields, Fields) for path in rule.fields)
+        paths = (path for rule, _ in rules if not isinstance(rule.fields, Fields) for path in rule.fields)
         return _Candidates(context, rules, tuple(dict.fromkeys(paths)))
 
     def _possible(self, context: Context) -> Sequence[CompiledRule]:
@@ -148,6 +150,8 @@ def _with_rivals(charges: list[tuple[Charge, bool]]) -> tuple[Charge, ...]:
     """
     Mark the charges that come to one customer and dimension, unless both rules of a pair say ``multi``.
     """
+    if len(charges) < 2:
+        return tuple(charge for charge, _ in charges)
     rivals = [0] * len(charges)
     for later, (charge, multi) in enumerate(charges):
         for earlier, (other, other_multi) in enumerate(charges[:later]):

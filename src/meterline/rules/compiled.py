@@ -48,25 +48,27 @@ class CompiledRule:
     allow_negative: bool = False
     multi: bool = False
 
-    def may_match(self, view: View) -> bool:
+    def outlook(self, view: View) -> bool | None:
         """
-        Say whether points of this context can match at all; what cannot be read or evaluated counts as a maybe.
+        Say what a context decides: False, no point of it matches; True, the rest decides; None, it cannot be read.
         """
         try:
             if not _all_hold(self.constant, view):
                 return False
             return self.when is None or self.when.stage != "context" or self.when.holds(view)
         except (BadValueError, RuleError):
-            return True
+            return None
 
-    def charge(self, view: View, since: int, continuous: int) -> Charge | None:
+    def charge(self, view: View, since: int, continuous: int, *, settled: bool) -> Charge | None:
         """
         Return what the rule makes of a shape, None when it does not match. Raises BadValueError.
+
+        ``settled``: the outlook was True, so that what the context decides is not asked again.
         """
-        if not _all_hold((*self.constant, *self.varying), view):
+        if not _all_hold(self.varying if settled else (*self.constant, *self.varying), view):
             return None
         failure = None
-        if self.when is not None and self.when.stage != "point":
+        if self.when is not None and self.when.stage != "point" and not (settled and self.when.stage == "context"):
             try:
                 if not self.when.holds(view):
                     return None
