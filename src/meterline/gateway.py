@@ -70,6 +70,7 @@ class Gateway:
         kernel = load_kernel()
         meter = kernel.meter(config.to_meter_options())
         self.report = self._restore(ledger, meter)
+        ledger.catch_up_totals(lambda frame, names: kernel.records(frame.body, names).totals())
         queue: SimpleQueue[Parcel | Job | Stop] = SimpleQueue()
         writer = self._writer = Writer(
             kernel=kernel,

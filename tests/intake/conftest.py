@@ -137,8 +137,8 @@ class FakeLedger:
     def idle_rows(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         return []
 
-    def maintain(self, now_ns: int) -> None:
-        pass
+    def maintain(self, now_ns: int) -> bool:
+        return False
 
     def bodies(self) -> list[str]:
         """Return what is stored, by body."""

@@ -89,5 +89,5 @@ class Chores:
         if self._snapshotting and self.snapshot is None:
             self.snapshot = self._meter.snapshot(SNAPSHOT_PART_BYTES)
         if now >= self._maintain_at:
-            self._maintain_at = now + MAINTAIN_SECS
-            self._ledger.maintain(self._clock.now_ns())
+            more = self._ledger.maintain(self._clock.now_ns())
+            self._maintain_at = now if more else now + MAINTAIN_SECS
