@@ -15,7 +15,7 @@ import trustme
 from pydantic import ValidationError
 
 from meterline.api import ConfigurationError, Principal
-from meterline.receivers.otlp import OtlpReceiver
+from meterline.receivers.otlp import OtlpReceiver, export
 from meterline.receivers.otlp.auth import principal_of_peer
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
@@ -275,6 +275,21 @@ def test_a_certificate_without_names_is_nobody() -> None:
     """
     assert principal_of_peer({"x509_common_name": [b""], "x509_subject_alternative_name": []}) is None
     assert principal_of_peer({}) is None
+
+
+def test_a_sender_without_a_name_is_unauthenticated(
+    start: Any, intake: Any, pki: Pki, closing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    On a listener that goes by certificates, one that names nobody is refused.
+    """
+    receiver = start(tls=pki.keys(mutual=True))
+    monkeypatch.setattr(export, "principal_of_peer", lambda _properties: None)
+
+    code = answer(closing(pki.channel(receiver, pki.authority.issue_cert("agent.example"))))
+
+    assert code is grpc.StatusCode.UNAUTHENTICATED
+    assert intake.bodies == []
 
 
 def test_a_new_certificate_is_picked_up(start: Any, pki: Pki, closing: Any) -> None:

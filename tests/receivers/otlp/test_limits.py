@@ -138,6 +138,17 @@ def test_damaged_compressed_data_is_undecodable(body: bytes, data: st.DataObject
             inflate(damaged, 10_000, admitted)
 
 
+def test_what_follows_a_compressed_body_is_undecodable_wherever_it_begins() -> None:
+    """
+    Bytes after the end are found within a slice of input, and when the end is the end of a slice.
+    """
+    step = 256 * 1024
+    stored = next(packed for n in range(step, 0, -1) if len(packed := gzip.compress(bytes(n), 0)) == step)
+    for packed in (gzip.compress(b"x"), stored):
+        with pytest.raises(UndecodableError, match="something follows"):
+            inflate(packed + bytes(600_000), MIB, admitted)
+
+
 def test_inflate_stops_when_admission_refuses() -> None:
     """
     Each piece is admitted when it is there, so that a budget bounds what is inflated at once.

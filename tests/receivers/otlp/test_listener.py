@@ -470,6 +470,18 @@ def test_waiting_calls_do_not_keep_the_process_alive(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+def test_start_and_stop_leave_nothing_open(start: Any, connect: Any, no_files_left: None) -> None:
+    """
+    A listener that has served gives back its sockets.
+    """
+    for _ in range(3):
+        receiver = start()
+        channel = connect(receiver)
+        assert channel.unary_unary(METRICS)(b"", timeout=10) == b""
+        channel.close()
+        receiver.stop(1)
+
+
 def test_many_clients_share_a_few_threads(start: Any, connect: Any, intake: Any) -> None:
     """
     Clients on connections of their own are all answered, and threads do not grow with requests.
