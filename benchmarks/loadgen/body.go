@@ -107,8 +107,14 @@ func (b *body) patch(first int, visit, now uint64) {
 		digits(b.bytes[at.customer:at.customer+len(customerMark)], stream%100)
 		digits(b.bytes[at.route:at.route+len(routeMark)], stream/100%20)
 		binary.LittleEndian.PutUint64(b.bytes[at.time:], now)
-		binary.LittleEndian.PutUint64(b.bytes[at.value:], visit*uint64(7+stream%5))
+		binary.LittleEndian.PutUint64(b.bytes[at.value:], reading(uint64(stream), visit))
 	}
+}
+
+// reading is what a counter reads at a visit: it grows by 1 to 255 each time, as if at random, so that nothing compresses well.
+func reading(stream, visit uint64) uint64 {
+	mixed := (stream<<20 ^ visit) * 0x9E3779B97F4A7C15
+	return visit*128 + mixed>>57
 }
 
 func digits(into []byte, value int) {
