@@ -8,6 +8,7 @@ from pathlib import Path
 
 from meterline.cli.config_page import configuration_page, schema_text
 from meterline.cli.pages import exporters_table, metrics_page, reasons_page
+from meterline.testing.plugin_pages import exporter_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,6 +17,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/meterline.schema.json": schema_text,
     "docs/metrics.md": metrics_page,
     "docs/reasons.md": reasons_page,
+    **exporter_pages(ROOT),
 }
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "README.md": ("exporters", exporters_table),

@@ -4,7 +4,7 @@ Configuration of the exporter ``console``.
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from meterline.api import ExporterConfig
 
@@ -13,6 +13,8 @@ class ConsoleConfig(ExporterConfig):
     """
     Writes usage records to standard output.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"view": "totals"}]})
 
     format: Literal["auto", "table", "ndjson"] = Field(
         default="auto", description="`auto`: a table on a terminal, one JSON object a line in a pipe or file."

@@ -4,7 +4,7 @@ Configuration of the exporter ``faulty``.
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import ConfigDict, Field, NonNegativeFloat
 
 from meterline.api import ExporterConfig, RelativePath
 
@@ -15,6 +15,8 @@ class FaultyConfig(ExporterConfig):
     """
     Fails by a seed. Each ratio is a part of the sends, or of the records where it says so.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"seed": 7, "reject_ratio": 0.01}]})
 
     path: RelativePath | None = Field(default=None, description="An NDJSON file that keeps every record it took.")
     seed: int = Field(default=0, description="The same seed fails the same way for the same batches.")

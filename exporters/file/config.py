@@ -4,7 +4,7 @@ Configuration of the exporter ``file``.
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from meterline.api import BatchOptions, ExporterConfig, PluginConfig, RelativePath
 
@@ -37,6 +37,8 @@ class FileConfig(ExporterConfig):
     """
     Appends usage records to a local file.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"path": "./usage.ndjson"}]})
 
     path: RelativePath = Field(description="The file. Without `rotate`, this very file grows.")
     format: Literal["ndjson", "csv"] = Field(

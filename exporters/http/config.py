@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, model_validator
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
@@ -59,6 +59,14 @@ class HttpConfig(ExporterConfig):
     """
     POSTs usage records as JSON.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"endpoint": "https://billing.example/usage", "headers": {"Authorization": "${env:BILLING_TOKEN:-}"}}
+            ]
+        }
+    )
 
     endpoint: Annotated[str, AfterValidator(_checked_endpoint)] = Field(
         description="The URL. Redirects are not followed."

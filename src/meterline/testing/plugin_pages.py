@@ -1,0 +1,105 @@
+"""
+The README.md of a plugin's folder, made from its spec, its config's schema and its contract.
+
+A third party's plugin can use it as the built-in ones do: ``plugin_page(MyExporter, notes)`` in a generator and in a drift test.
+Examples stand in the config model: ``model_config = ConfigDict(json_schema_extra={"examples": [{...}]})``.
+"""
+
+import inspect
+import io
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from ruamel.yaml import YAML
+
+from meterline.api import DeliveryContract, Exporter, ExporterContext, SystemClock
+from meterline.cli.pages import markdown_table
+from meterline.cli.plugins import options
+from meterline.plugins import available, load_exporter
+
+_MADE = "<!-- Made by docs/generate.py from the code; edit there. -->"
+
+
+def exporter_pages(root: Path) -> dict[str, Callable[[], str]]:
+    """
+    Return what makes ``exporters/<name>/README.md`` of every exporter that has its ``notes.md`` there.
+    """
+    folders = [root / "exporters" / name for name in available("exporter")]
+    noted = [folder for folder in folders if (folder / "notes.md").exists()]
+    return {f"exporters/{folder.name}/README.md": partial(_page_of, folder) for folder in noted}
+
+
+def _page_of(folder: Path) -> str:
+    return plugin_page(load_exporter(folder.name), (folder / "notes.md").read_text("utf-8"))
+
+
+def plugin_page(plugin: type[Exporter[Any]], notes: str) -> str:
+    """
+    Return the page of one exporter; ``notes``: its sections that no code can know.
+    """
+    schema = plugin.Config.model_json_schema()
+    parts = [
+        f"# Exporter `{plugin.spec.name}`\n\n{_MADE}\n\n{plugin.spec.summary}\n\n{_prose(plugin)}\n",
+        *(_example(plugin, example) for example in schema.get("examples", ())),
+        "## Options\n\n" + markdown_table(("option", "type", "default", "meaning"), _rows(schema)),
+        notes,
+    ]
+    return "\n".join(parts)
+
+
+def _rows(schema: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    return [(f"`{name}`", kind, f"`{default}`", meaning) for name, kind, default, meaning in options(schema)]
+
+
+def _prose(plugin: type[Exporter[Any]]) -> str:
+    """
+    Return the class's own words; reStructuredText's double backticks become Markdown's.
+    """
+    return re.sub(r"``", "`", inspect.cleandoc(plugin.__doc__ or ""))
+
+
+def _example(plugin: type[Exporter[Any]], example: Mapping[str, Any]) -> str:
+    yaml = YAML()
+    yaml.default_flow_style = False
+    text = io.StringIO()
+    yaml.dump({"exporters": {"usage": {"type": plugin.spec.name, **example}}}, text)
+    config = plugin.Config.model_validate({"type": plugin.spec.name, **example})
+    context = ExporterContext("ledger", SystemClock(), structlog.get_logger())
+    contract = plugin("usage", config, context).contract
+    return f"```yaml\n{text.getvalue()}```\n\n## What it promises\n\n{markdown_table(('', ''), _promises(contract))}"
+
+
+def _promises(contract: DeliveryContract) -> list[tuple[str, str]]:
+    unknown = "cut back and written again: never twice" if contract.never_unknown else _unknown(contract)
+    lines = [
+        ("a send without an answer", unknown),
+        (
+            "results",
+            "for each record" if contract.per_record_results else "for a batch as a whole; a refused one is split",
+        ),
+        ("quantities", contract.value_type),
+        ("refusals after the answer", "possible" if contract.rejects_later else "none"),
+    ]
+    limits = {
+        "records in a batch": contract.max_records,
+        "bytes in a batch": contract.max_bytes,
+        "oldest record (s)": contract.oldest_secs,
+        "furthest in the future (s)": contract.newest_secs,
+    }
+    return lines + [(name, f"at most {value:,}") for name, value in limits.items() if value is not None]
+
+
+def _unknown(contract: DeliveryContract) -> str:
+    if contract.on_unknown == "hold":
+        return "held for a person (`on_unknown: hold`)"
+    key = (
+        f"records carry `{contract.dedupe_key}` to tell a repeat by" if contract.dedupe_key else "no key tells a repeat"
+    )
+    window = (
+        "" if contract.dedupe_window_secs is None else f", for {contract.dedupe_window_secs:,.0f} s; later it is held"
+    )
+    return f"sent again and listed (`on_unknown: resend`); {key}{window}"
