@@ -10,7 +10,7 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests", "docs", "proto"]
 nox.options.error_on_external_run = False
 
-LINTED = ("src", "receivers", "exporters", "tests", "benchmarks", "noxfile.py", "setup.py")
+LINTED = ("src", "receivers", "exporters", "tests", "benchmarks", "docs", "proto", "noxfile.py", "setup.py")
 
 
 @nox.session
