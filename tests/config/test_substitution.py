@@ -101,6 +101,13 @@ def test_files_that_cannot_be_used(errors: Errors, tmp_path: Path, content: byte
     assert (found.code, found.message) == ("ML011", f"reading file 'secret': {words}")
 
 
+def test_a_variable_that_is_not_text(errors: Errors) -> None:
+    """Bytes that are not UTF-8, as the system hands them over, are refused by the variable's name."""
+    (found,) = errors("ledger: {path: '${env:V}'}", V="\udcff")
+
+    assert (found.code, found.message) == ("ML012", "environment variable `V` is not UTF-8 text")
+
+
 def test_an_alias_is_substituted_once(section: Load) -> None:
     """A value that stands behind an alias is not substituted twice: ``$$$$`` stays two dollar signs."""
     assert section("forget: [&a '$$$$', *a]").forget == ("$$", "$$")

@@ -36,6 +36,7 @@ def read(text: str) -> tuple[Any, list[tuple[Any, ...]]]:
         ("012", 12),
         ("0o17", 15),
         ("0x1F", 31),
+        ("0x" + "f" * 5000, "0x" + "f" * 5000),
         ("-7", -7),
         ("1.10", Decimal("1.10")),
         ("1e3", Decimal("1e3")),
@@ -87,6 +88,14 @@ def test_merges_fill_what_is_not_written() -> None:
     assert reported == []
     assert data["c"] == {"x": 0, "y": 1, "z": 2}
     assert data["d"] == {"y": 2, "z": 2}
+
+
+def test_half_a_surrogate_pair_is_an_error() -> None:
+    """An escape that makes no character is reported where it stands."""
+    data, reported = read('a: "x\\ud800"\n')
+
+    assert data == {"a": None}
+    assert [(report[0].line, report[0].column, report[1]) for report in reported] == [(0, 3, "ML006")]
 
 
 def test_a_quoted_merge_key_is_a_key() -> None:

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from meterline.cli.pages import markdown_table
 from meterline.cli.plugins import options
+from meterline.config.codes import CODES
 from meterline.config.schema import core_schema, json_schema
 from meterline.plugins import Kind, available, load
 from meterline.rules.model import Condition, LookupConfig, MatchConfig, RuleConfig
@@ -53,7 +54,7 @@ def configuration_page() -> str:
     """
     Return the page.
     """
-    return "\n".join((_HEAD, *_core(), *_rules(), *_plugins()))
+    return "\n".join((_HEAD, *_core(), *_rules(), *_plugins(), *_codes()))
 
 
 def schema_text() -> str:
@@ -108,6 +109,11 @@ def _plugins() -> Iterator[str]:
             plugin = load(kind, name)
             yield f"### `{section}.{name}`\n\n{plugin.spec.summary}\n"
             yield _table(plugin.Config.model_json_schema())
+
+
+def _codes() -> Iterator[str]:
+    yield "## Errors and warnings\n\nEach finding has a code, which keeps its meaning.\n"
+    yield markdown_table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CODES.items()])
 
 
 def _table(schema: Mapping[str, Any]) -> str:

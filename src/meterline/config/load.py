@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from meterline.api.exporter import Exporter
+from meterline.api.receiver import Receiver
 from meterline.config.diagnostics import ConfigurationErrors, Diagnostic
 from meterline.config.loaded import Config
 from meterline.config.model import CoreConfig
@@ -16,9 +18,8 @@ from meterline.config.redact import Redactor, guess
 from meterline.config.schema_walk import SchemaWalk, Way, schema_of
 from meterline.config.source import Item, SourceFile, Span, compose
 from meterline.config.substitute import Substitution
-from meterline.config.validation import Fault, Validation
-from meterline.errors import ConfigurationError
-from meterline.plugins import Kind, UnknownPluginError, load
+from meterline.config.validation import Fault, Validation, said
+from meterline.plugins import BrokenPluginError, Kind, UnknownPluginError, load
 from meterline.rules import Problem, RuleConfig, RuleSet, RuleSetError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -134,23 +135,16 @@ class _Loader:
 
     def _plugin(self, sections: _Sections, section: str, name: str, item: Item) -> None:
         way: Way = (section, name)
-        written = item.entries.get("type")
-        type_name = name if written is None else written.text
         if not _NAME.fullmatch(name):
             remedy = "names have letters, digits, `_`, `.` and `-`, 64 at most"
             sections.faults.append(Fault(way, "ML025", f"`{name}` cannot be a name", "", remedy, at_key=True))
-        try:
-            plugin = load(_KINDS[section], type_name)
-        except UnknownPluginError as error:
-            at = (*way, "type") if written is not None else way
-            message = f"unknown {_KINDS[section]} plugin `{type_name}`"
-            sections.faults.append(Fault(at, "ML030", message, "", error.help, at_key=written is None))
-            return
-        except ConfigurationError as error:
-            sections.faults.append(Fault(way, "ML031", str(error), at_key=True))
+        found = _plugin_type(way, item)
+        plugin = _loaded(way, found, written="type" in item.entries) if isinstance(found, str) else found
+        if plugin is None or isinstance(plugin, Fault):
+            sections.faults += [plugin] if plugin is not None else []
             return
         sections.schemas[way] = schema_of(plugin.Config)
-        config, faults = Validation(item, way, {"type": type_name}).run(plugin.Config, self._path.parent)
+        config, faults = Validation(item, way, {"type": found}).run(plugin.Config, self._path.parent)
         sections.faults += faults
         sections.plugins[section] |= {} if config is None else {name: config}
 
@@ -161,6 +155,30 @@ class _Loader:
         except RuleSetError as error:
             return None, [_fault(problem, positions) for problem in error.problems]
         return rule_set, []
+
+
+def _plugin_type(way: Way, item: Item) -> str | Fault | None:
+    """
+    Return the name of the plugin of a section, what is wrong with it, or None where a substitution failed already.
+    """
+    written = item.entries.get("type")
+    if written is None:
+        return str(way[1])
+    if written.kind == "scalar" and isinstance(written.data, str):
+        return written.text
+    at = (*way, "type")
+    return None if written.kind == "unknown" else Fault(at, "ML022", said(at, written), "expected a plugin's name")
+
+
+def _loaded(way: Way, name: str, *, written: bool) -> type[Receiver[Any]] | type[Exporter[Any]] | Fault:
+    kind = _KINDS[str(way[0])]
+    try:
+        return load(kind, name)
+    except UnknownPluginError as error:
+        at = (*way, "type") if written else way
+        return Fault(at, "ML030", f"unknown {kind} plugin `{name}`", "", error.help, at_key=not written)
+    except BrokenPluginError as error:
+        return Fault(way, "ML031", str(error), at_key=True)
 
 
 def _fault(problem: Problem, positions: tuple[int, ...]) -> Fault:

@@ -9,8 +9,8 @@ from typing import Final
 from meterline.config.schema_walk import Way
 from meterline.config.source import Item, SourceFile, walk
 from meterline.config.substitute import TOKEN
+from meterline.config.validation import MASK
 
-MASK: Final = "**********"
 _SHORTEST: Final = 4
 """Shorter secrets are masked where they stand, but not searched for in messages: they would mask half of them."""
 

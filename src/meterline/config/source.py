@@ -146,7 +146,7 @@ def _syntax_help(words: str, lines: Sequence[str]) -> str:
 
 def _span(node: Node) -> Span:
     start, end = node.start_mark, node.end_mark
-    return Span(start.line, start.column, end.column - start.column if end.line == start.line else 0)
+    return Span(start.line, start.column, max(1, end.column - start.column) if end.line == start.line else 0)
 
 
 class _Builder:
@@ -189,6 +189,8 @@ class _Builder:
         if tag and tag.removeprefix(_STANDARD) not in _TAGS:
             shown = tag.replace(_STANDARD, "!!")
             self._report(_span(node), "ML006", f"reading YAML: unknown tag `{shown}`", "delete the tag")
+        elif isinstance(node, ScalarNode) and not is_unicode(node.value):
+            self._report(item.span, "ML006", "reading YAML: half of a surrogate pair is no character", "")
         elif isinstance(node, ScalarNode):
             item.kind, item.text, item.style = "scalar", node.value, node.style
             item.plain = node.style in (None, "")
@@ -228,6 +230,13 @@ class _Builder:
                     item.entries[key], item.keys[key] = value, source.keys[key]
 
 
+def is_unicode(text: str) -> bool:
+    """
+    Say whether the text has characters only: an escape, or a variable that is not UTF-8, may make half of one.
+    """
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def plain_value(text: str) -> Any:
     """
     Return what a scalar without quotes is: null, bool, int, a number with places (Decimal, exact), or text.
@@ -236,10 +245,10 @@ def plain_value(text: str) -> Any:
         return None
     if text in _BOOLS:
         return _BOOLS[text]
-    if _BASED.fullmatch(text):
-        return int(text, 0)
     if len(text) > _LONGEST_NUMBER:
         return text
+    if _BASED.fullmatch(text):
+        return int(text, 0)
     if _INT.fullmatch(text):
         return int(text)
     return Decimal(text) if _FLOAT.fullmatch(text) else text

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from meterline.config.source import Item, Report, Span, walk
+from meterline.config.source import Item, Report, Span, is_unicode, walk
 
 TOKEN: Final = re.compile(r"\$\$|\$\{(env|file):([^}]*)\}?")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -83,6 +83,8 @@ class Substitution:
         if value is None:
             remedy = f"set it, or write ${{env:{name}:-default}}"
             raise _SubstitutionError("ML010", f"environment variable `{name}` is not set", remedy)
+        if not is_unicode(value):
+            raise _SubstitutionError("ML012", f"environment variable `{name}` is not UTF-8 text", "")
         return value
 
     def _file(self, inner: str) -> str:

@@ -54,6 +54,7 @@ _EMPTY: Final[Mapping[str, Any]] = {
     "tuple_type": [],
     "list_type": [],
 }
+MASK: Final = "**********"
 _VAGUE: Final = frozenset({"ML022", "ML024"})
 _KINDS: Final = {"mapping": "a mapping", "list": "a list"}
 
@@ -94,7 +95,7 @@ class Validation:
         Return the model, or None and all faults.
         """
         if self._section.kind != "mapping" and not _is_empty(self._section):
-            return None, [Fault(self._prefix, "ML022", _said(self._prefix, self._section), "expected a mapping")]
+            return None, [Fault(self._prefix, "ML022", said(self._prefix, self._section), "expected a mapping")]
         while True:
             try:
                 text = json.dumps({**(self._plain(self._section) or {}), **self._extra})
@@ -167,13 +168,14 @@ class Validation:
             return Fault(way, "ML023", f"`{name}` cannot be {shown}", f"expected {_or(known)}", _meant(item, known))
         if kind in _EXPECTED:
             label = f"expected {_EXPECTED[kind]}"
-            return Fault(way, "ML022", _said(way, item), label, _type_help(kind, item))
+            return Fault(way, "ML022", said(way, item), label, _type_help(kind, item))
         if kind in _LIMITS:
             words, key = _LIMITS[kind] if context.get("min_length") != 1 else ("must not be empty", "min_length")
             label = f"it is {shown}" if item.kind == "scalar" else ""
             return Fault(way, "ML024", f"`{name}` {words.format(**{key: _plainly(context[key])})}", label)
         if kind == "value_error":
-            return _worded(way, name, str(context["error"]))
+            words = str(context["error"])
+            return _worded(way, name, words.replace(f"'{item.text}'", f"'{MASK}'") if item.substituted else words)
         if kind == "string_pattern_mismatch":
             return Fault(way, "ML025", f"`{name}` cannot be {shown}", f"must match {context['pattern']}")
         return Fault(way, "ML025", f"`{name}`: {_lowered(error['msg'])}")
@@ -237,7 +239,10 @@ def _is_empty(item: Item) -> bool:
     return item.kind == "scalar" and item.data is None and item.plain
 
 
-def _said(way: Way, item: Item) -> str:
+def said(way: Way, item: Item) -> str:
+    """
+    Return what stands at a way, in words.
+    """
     return f"`{dotted(way)}` is {_described(item)}"
 
 

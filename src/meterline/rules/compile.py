@@ -60,16 +60,24 @@ class RuleCompiler:
             dimension=dimension,
             metadata=metadata,
             fields=_union(paths, sources, when),
-            unit=rule.unit,
-            identity=self._identity(),
-            factor=self._factor(),
-            active_from=self._active_from(),
-            ignore_missing=rule.on_missing_customer == "ignore",
-            allow_negative=rule.allow_negative,
-            multi=rule.multi,
-            **self._value(),
+            **self._options(),
         )
         return None if any(not problem.warning for problem in self.problems) else compiled
+
+    def _options(self) -> dict[str, Any]:
+        """
+        Return what needs no more than reading.
+        """
+        return {
+            "unit": self._rule.unit,
+            "identity": self._identity(),
+            "factor": self._factor(),
+            "active_from": self._active_from(),
+            "ignore_missing": self._rule.on_missing_customer == "ignore",
+            "allow_negative": self._rule.allow_negative,
+            "multi": self._rule.multi,
+            **self._value(),
+        }
 
     def _refuse(self, where: Where, code: str, message: str, label: str = "", remedy: str = "") -> None:
         self.problems.append(Problem(where, code, message, label, remedy))
