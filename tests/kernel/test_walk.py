@@ -85,7 +85,9 @@ def logs_sample(rng: random.Random) -> bytes:
     """A logs request with every field."""
     logs = Logs()
     for _ in range(rng.randrange(3)):
-        logs.record(5, "body", {"a": 1}, severity_number=9, severity_text="INFO", trace_id=b"t" * 16, event_name="e", flags=1)
+        logs.record(
+            5, "body", {"a": 1}, severity_number=9, severity_text="INFO", trace_id=b"t" * 16, event_name="e", flags=1
+        )
     logs.record(0, {"m": [1]}, {}, observed_time_unix_nano=7)
     return bytes(logs)
 
@@ -96,7 +98,10 @@ def found(kernel: Kernel, body: bytes, fmt: Format) -> list[Any]:
     rows = []
     for block in batch.blocks:
         if fmt is Format.OTLP_LOGS:
-            rows += [(r.time, r.observed, r.severity_number, r.severity_text, r.event_name, r.attributes, r.body) for r in block.records]
+            rows += [
+                (r.time, r.observed, r.severity_number, r.severity_text, r.event_name, r.attributes, r.body)
+                for r in block.records
+            ]
         elif hasattr(block, "points"):
             rows += [(block.entry.name, p.start, p.time, p.count, p.flags, attributes(p.key)) for p in block.points]
         else:
@@ -137,14 +142,26 @@ def expected_point(metric: Any, kind: str, point: Any) -> tuple[Any, ...]:
     temporality = metric.sum.aggregation_temporality if kind == "sum" else 0
     field = point.WhichOneof("value")
     value = getattr(point, field) if field else None
-    head = (metric.name, metric.unit, temporality if temporality in (1, 2) else 0, kind == "sum" and metric.sum.is_monotonic)
+    head = (
+        metric.name,
+        metric.unit,
+        temporality if temporality in (1, 2) else 0,
+        kind == "sum" and metric.sum.is_monotonic,
+    )
     return (*head, point.start_time_unix_nano, point.time_unix_nano, repr(value), point.flags, raw)
 
 
 def expected_logs(body: bytes) -> list[Any]:
     """What upb finds; a body that stands twice is merged by whoever reads it."""
     return [
-        (r.time_unix_nano, r.observed_time_unix_nano, r.severity_number % 2**32, r.severity_text, r.event_name, list(r.attributes))
+        (
+            r.time_unix_nano,
+            r.observed_time_unix_nano,
+            r.severity_number % 2**32,
+            r.severity_text,
+            r.event_name,
+            list(r.attributes),
+        )
         for resource in LOOSE_LOGS.FromString(body).resource_logs
         for scope in resource.scope_logs
         for r in scope.log_records
@@ -258,6 +275,13 @@ def test_nothing_is_a_request(kernel: Kernel, fmt: Format) -> None:
 
 def test_hostile_lengths(kernel: Kernel) -> None:
     """Endless varints, lengths past the end and bombs of nested groups end in an error, quickly."""
-    for body in (b"\x0a" + b"\xff" * 9, b"\x0a\xff\xff\xff\xff\x7f", b"\x0a\x05\x0a", b"\x0b" * 200_000, b"\x0c", b"\x07\x01"):
+    for body in (
+        b"\x0a" + b"\xff" * 9,
+        b"\x0a\xff\xff\xff\xff\x7f",
+        b"\x0a\x05\x0a",
+        b"\x0b" * 200_000,
+        b"\x0c",
+        b"\x07\x01",
+    ):
         with pytest.raises(UndecodableError, match="decoding otlp request"):
             kernel.decode(body, Format.OTLP_METRICS, kernel.plan(1, ""))

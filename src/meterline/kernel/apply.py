@@ -10,7 +10,7 @@ from meterline.kernel.batch import Block, DistributionBlock, LogBlock, NumberBlo
 from meterline.kernel.core import Call, Core, Source
 from meterline.kernel.fast import apply_block
 from meterline.kernel.framing import DigestRow
-from meterline.kernel.logs import apply_record, needs_digest
+from meterline.kernel.logs import Request, apply_record, needs_digest
 from meterline.kernel.points import apply_point
 from meterline.kernel.seam import Applied, Temporality
 from meterline.kernel.state import NO_SLOT
@@ -35,7 +35,7 @@ def apply_batch(core: Core, batch: PythonBatch, received_at: int, source: Source
     if not batch.points:
         return call.applied()
     frame = core.opened(received_at)
-    digest = _digest(batch, source) if any(map(_indistinct, [core] * len(batch.blocks), batch.blocks)) else b""
+    digest = _digest(batch, source) if any(map(_indistinct, batch.blocks)) else b""
     if digest:
         known = core.digests.get(digest)
         if known is not None:
@@ -82,7 +82,7 @@ def _renew(core: Core, plan: tuple[int, str]) -> None:
         core.frame.gen, core.frame.rules_hash = plan
 
 
-def _indistinct(core: Core, block: Block) -> bool:
+def _indistinct(block: Block) -> bool:
     """
     Say whether a block has points that cannot be told from a repeat by themselves.
     """
@@ -119,8 +119,9 @@ def _apply_block(core: Core, call: Call, batch: PythonBatch, block: Block, diges
     if block.entry.skip:
         core.unmatched(call, block.n)
     elif isinstance(block, LogBlock):
+        request = Request(digest, batch.decisions)
         for index in range(block.n):
-            apply_record(core, call, block, index, batch.decisions.get(block.first + index, _UNDECIDED), digest)
+            apply_record(core, call, block, index, request)
     elif isinstance(block, DistributionBlock) or not apply_block(core, call, block):
         _apply_points(core, call, batch, block)
 

@@ -84,13 +84,10 @@ def _undo_record(core: Core, customer: str, dimension: str, hour: int, value: in
     core.tallies.record(customer, dimension, hour, -value, -1)
 
 
-def hold(
-    core: Core, call: Call, claims: Claims, reason: Reason, charge: Charge, usage: Usage, record_id: bytes
-) -> None:
+def hold(core: Core, call: Call, reason: Reason, *, charge: Charge, usage: Usage, record_id: bytes) -> None:
     """
     Quarantine one claim with its quantity, its window and the id that its record would have.
     """
-    claims.quarantined += 1
     frame = core.opened(call.received_at)
     source = frame.source(call.source.receiver, call.source.principal)
     detail = f"{format_units(usage.amount, 18)} for {charge.customer or '?'} / {charge.dimension or '?'}"

@@ -77,7 +77,7 @@ class Call:
 
     def __init__(self, source: Source, received_at: int, options: MeterOptions) -> None:
         """
-        ``repeats``: how many equal delta instants came before, by (slot, time, amount).
+        Begin with nothing done.
         """
         self.source = source
         self.received_at = received_at
@@ -91,6 +91,14 @@ class Call:
         self.unmatched = 0
         self.reasons: dict[Reason, int] = {}
         self.repeats: dict[tuple[int, int, int], int] = {}
+
+    def repeat(self, place: tuple[int, int, int]) -> int:
+        """
+        Return how many equal delta instants came before this one: by slot, time and amount.
+        """
+        before = self.repeats.get(place, 0)
+        self.repeats[place] = before + 1
+        return before
 
     def applied(self, answered: int = 0) -> Applied:
         """

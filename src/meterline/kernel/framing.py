@@ -94,6 +94,8 @@ class SlowRow(NamedTuple):
 class LogRow(NamedTuple):
     """
     One record of a log, with its id, which is its dedupe key too. ``charge``: index into the frame's charges.
+
+    ``remembered`` False: the id names a place in a request, and only the request's digest tells it from a repeat.
     """
 
     record_id: bytes
@@ -101,6 +103,7 @@ class LogRow(NamedTuple):
     source: int
     time: int
     amount: int
+    remembered: bool = True
 
 
 class IdRow(NamedTuple):
@@ -230,7 +233,8 @@ def _slow(row: SlowRow) -> pb.SlowRow:
 
 def _put_logs(message: pb.Frame, content: FrameContent) -> None:
     if content.logs:
-        ids, charges, sources, times, amounts = zip(*content.logs, strict=True)
+        ids, charges, sources, times, amounts, remembered = zip(*content.logs, strict=True)
+        message.logs.forgotten.extend([row for row, kept in enumerate(remembered) if not kept])
         message.logs.rows, message.logs.ids = len(ids), b"".join(ids)
         columns.put_series(message.logs.charges, charges)
         columns.put_series(message.logs.sources, sources)
@@ -342,7 +346,9 @@ def get_logs(message: pb.LogRows) -> list[LogRow]:
     """
     rows = message.rows
     numbers = (message.charges, message.sources, message.times, message.amounts)
-    return list(map(LogRow, _split(message.ids), *(columns.get(column, rows) for column in numbers)))
+    forgotten = set(message.forgotten)
+    remembered = [row not in forgotten for row in range(rows)]
+    return list(map(LogRow, _split(message.ids), *(columns.get(column, rows) for column in numbers), remembered))
 
 
 def _get_ids(message: pb.IdRows) -> list[IdRow]:

@@ -5,6 +5,7 @@ What a verdict makes of streams, shared by all streams that it holds for: groups
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from meterline.kernel.definitions import encode_charge
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Charge, Track, Verdict
 
@@ -80,13 +81,26 @@ class Group:
     ``claims``: how many claims a point has.
     """
 
-    __slots__ = ("charges", "claims", "customers", "gated", "gen", "parts", "raws", "reject", "rule", "special")
+    __slots__ = (
+        "_encoded",
+        "charges",
+        "claims",
+        "customers",
+        "gated",
+        "gen",
+        "parts",
+        "raws",
+        "reject",
+        "rule",
+        "special",
+    )
 
     def __init__(self, verdict: Verdict, claims: int | None = None) -> None:
         """
         ``claims``: when it is not the number of charges.
         """
         charges = verdict.charges
+        self._encoded: dict[int, bytes] = {}
         self.gen = verdict.gen
         self.charges = charges
         self.reject = verdict.reject
@@ -99,6 +113,15 @@ class Group:
         self.raws = tuple(index for index, charge in enumerate(charges) if charge.raw)
         self.customers = tuple({charge.customer for charge in charges if charge.customer is not None})
         self.parts = tuple(_parts(self.gen, charges))
+
+    def encoded(self, index: int) -> bytes:
+        """
+        Return a charge as frames have it.
+        """
+        found = self._encoded.get(index)
+        if found is None:
+            found = self._encoded[index] = encode_charge(self.charges[index])
+        return found
 
     @property
     def unmatched(self) -> bool:

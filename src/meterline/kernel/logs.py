@@ -4,6 +4,7 @@ Log records: stages 2 to 4 run claim by claim, and a record is told from its rep
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,15 +13,15 @@ from meterline.kernel.batch import LogBlock, LogRecord, PythonBatch
 from meterline.kernel.canonical import BadValueError
 from meterline.kernel.claims import Usage, active, gates, hold, record, verdict_on
 from meterline.kernel.core import Call, Claims, Core
-from meterline.kernel.framing import IdRow, LogRow, encode_charge
+from meterline.kernel.framing import IdRow, LogRow
 from meterline.kernel.groups import Group
 from meterline.kernel.plan import ContextEntry
-from meterline.kernel.points import implausible
 from meterline.kernel.project import PointValues, projection
-from meterline.kernel.raw import is_open, quarantine_raw
+from meterline.kernel.raw import Place, is_open, quarantine_raw
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import ABSENT, Bad, Charge, ContextVerdict, LogIdentity, PointView, Shape, Value
 from meterline.kernel.steps.ids import Found
+from meterline.kernel.validity import implausible
 from meterline.quantity import amount_from_decimal, amount_from_double, amount_from_int
 
 if TYPE_CHECKING:
@@ -38,6 +39,15 @@ class LogClaim(NamedTuple):
     amount: int
     identity: bytes | None
     reason: Reason | None
+
+
+class Request(NamedTuple):
+    """
+    What applying needs to know of the whole request: its digest, and what gated charges were answered by point number.
+    """
+
+    digest: bytes
+    decisions: Mapping[int, tuple[int, int]]
 
 
 class LogPoint(NamedTuple):
@@ -199,138 +209,126 @@ def needs_digest(block: LogBlock) -> bool:
     return any(charge.identity is LogIdentity.NONE for point in points for charge in point.group.charges)
 
 
-def apply_record(core: Core, call: Call, block: LogBlock, index: int, decision: tuple[int, int], digest: bytes) -> None:
+def apply_record(core: Core, call: Call, block: LogBlock, index: int, request: Request) -> None:
     """
     Take one record through stages 2 to 4, claim by claim.
     """
     points: list[LogPoint] = block.claims or []  # type: ignore[assignment]  # resolved
     point = points[index]
-    group = point.group
-    if group.unmatched:
+    if point.group.unmatched:
         core.unmatched(call, 1)
         return
-    claims = Claims()
-    reason = group.reject or (Reason.TIME_MISSING if not point.time else implausible(call, point.time))
-    if is_open(core, call, block, index, b"", ()):
-        claims.duplicate = group.claims
-    elif reason is not None:
-        opened = quarantine_raw(core, call, block, index, reason, time=point.time, rule=group.rule)
-        claims.quarantined, claims.duplicate = (group.claims, 0) if opened else (0, group.claims)
-    else:
-        _claims(core, call, block, index, point, claims, decision, digest)
-    core.close_point(call, claims)
+    taken = _RecordPass(core, call, (block, index, b""), point, request)
+    taken.run()
+    core.close_point(call, taken.claims)
 
 
-def _claims(
-    core: Core,
-    call: Call,
-    block: LogBlock,
-    index: int,
-    point: LogPoint,
-    claims: Claims,
-    decision: tuple[int, int],
-    digest: bytes,
-) -> None:
-    passing = 0
-    for place, claim in enumerate(point.claims):
-        usage = Usage(claim.amount, 0, point.time, b"")
-        alive = active(claim.charge, claim.charge.since, usage, cumulative=False)
-        if alive and claim.reason is None and (not claim.charge.gated or gates(decision, place)[0]):
-            passing |= 1 << place
-    number = block.first + index
-    for place, claim in enumerate(point.claims):
-        reason = _stage2(call, claim)
-        key = record_ids.record_id(claim.charge.rule, _stable(claim, digest, number))
-        if reason is None and is_open(core, call, block, index, b"", (claim.charge.rule,)):
-            claims.duplicate += 1
-        elif reason is not None:
-            _refuse(core, call, block, index, point, claims, claim, reason)
+class _RecordPass:
+    """
+    One matched record on its way through stages 2 to 4.
+    """
+
+    __slots__ = ("call", "claims", "core", "decision", "digest", "number", "passing", "place", "point")
+
+    def __init__(self, core: Core, call: Call, place: Place, point: LogPoint, request: Request) -> None:
+        self.core = core
+        self.call = call
+        self.place = place
+        self.point = point
+        self.number = place[0].first + place[1]
+        self.digest = request.digest
+        self.decision = request.decisions.get(self.number, (0, 0))
+        self.claims = Claims()
+        self.passing = self._passing()
+
+    def _passing(self) -> int:
+        """
+        Return the mask of charges that are active and whose gates hold.
+        """
+        mask = 0
+        for index, claim in enumerate(self.point.claims):
+            alive = active(claim.charge, claim.charge.since, self._usage(claim), cumulative=False)
+            if alive and claim.reason is None and (not claim.charge.gated or gates(self.decision, index)[0]):
+                mask |= 1 << index
+        return mask
+
+    def _usage(self, claim: LogClaim) -> Usage:
+        usage = Usage(claim.amount, 0, self.point.time, b"")
+        usage.instant = True
+        return usage
+
+    def run(self) -> None:
+        """
+        Take the record as a whole first, then claim by claim.
+        """
+        group, time = self.point.group, self.point.time
+        reason = group.reject or (Reason.TIME_MISSING if not time else implausible(self.call, time))
+        if is_open(self.core, self.call, self.place, ()):
+            self.claims.duplicate = group.claims
+        elif reason is None:
+            for index, claim in enumerate(self.point.claims):
+                self._claim(index, claim)
+        elif quarantine_raw(self.core, self.call, self.place, reason, time=time, rule=group.rule):
+            self.claims.quarantined = group.claims
         else:
-            _stage34(core, call, block, index, point, claims, place, key, passing, decision)
+            self.claims.duplicate = group.claims
 
+    def _claim(self, index: int, claim: LogClaim) -> None:
+        reason = claim.reason
+        customer = claim.charge.customer
+        if reason is None and customer is not None and not self.call.source.may(customer):
+            reason = Reason.FORBIDDEN_CUSTOMER
+        if reason is not None:
+            self._refuse(claim, reason)
+        elif is_open(self.core, self.call, self.place, (claim.charge.rule,)):
+            self.claims.duplicate += 1
+        elif claim.identity == b"":  # without customer, and the rule says to ignore it
+            self.claims.no_usage += 1
+        else:
+            self._stage3(index, claim)
 
-def _stable(claim: LogClaim, digest: bytes, number: int) -> bytes:
-    return record_ids.positional_identity(digest, number) if claim.identity is None else claim.identity
+    def _refuse(self, claim: LogClaim, reason: Reason) -> None:
+        opened = quarantine_raw(
+            self.core, self.call, self.place, reason, time=self.point.time, rule=claim.charge.rule, of_rule=True
+        )
+        self.claims.quarantined += opened
+        self.claims.duplicate += not opened
 
+    def _stage3(self, index: int, claim: LogClaim) -> None:
+        """
+        Tell the record from its repeat; one without identity of its own is told by the digest of its request.
+        """
+        found = Found.NEW
+        if claim.identity is None:
+            key = record_ids.record_id(claim.charge.rule, record_ids.positional_identity(self.digest, self.number))
+        else:
+            key = record_ids.record_id(claim.charge.rule, claim.identity)
+            received = self.core.opened(self.call.received_at).received_at
+            found = self.core.ids.add(key, claim.amount, self.point.time, received)
+        if found is Found.DUPLICATE:
+            self.claims.duplicate += 1
+        elif found is Found.BEYOND:
+            self._refuse(claim, Reason.BEYOND_DEDUPE_HORIZON)
+        else:
+            self._stage4(index, claim, key, conflict=found is Found.CONFLICT)
 
-def _stage2(call: Call, claim: LogClaim) -> Reason | None:
-    if claim.reason is not None:
-        return claim.reason
-    customer = claim.charge.customer
-    return None if customer is None or call.source.may(customer) else Reason.FORBIDDEN_CUSTOMER
-
-
-def _refuse(
-    core: Core,
-    call: Call,
-    block: LogBlock,
-    index: int,
-    point: LogPoint,
-    claims: Claims,
-    claim: LogClaim,
-    reason: Reason,
-) -> None:
-    opened = quarantine_raw(core, call, block, index, reason, time=point.time, rule=claim.charge.rule, of_rule=True)
-    claims.quarantined += opened
-    claims.duplicate += not opened
-
-
-def _stage34(
-    core: Core,
-    call: Call,
-    block: LogBlock,
-    index: int,
-    point: LogPoint,
-    claims: Claims,
-    place: int,
-    key: bytes,
-    passing: int,
-    decision: tuple[int, int],
-) -> None:
-    claim = point.claims[place]
-    usage = Usage(claim.amount, 0, point.time, b"")
-    usage.instant = True
-    frame = core.opened(call.received_at)
-    if claim.identity == b"":  # without customer, and the rule says to ignore it
-        claims.no_usage += 1
-        return
-    found = Found.NEW
-    if claim.identity is not None:
-        found = core.ids.add(key, claim.amount, point.time, frame.received_at)
-    if found is Found.DUPLICATE:
-        claims.duplicate += 1
-    elif found is Found.BEYOND:
-        _refuse(core, call, block, index, point, claims, claim, Reason.BEYOND_DEDUPE_HORIZON)
-    else:
-        _stage4(core, call, claims, claim, usage, key, (found, place, passing, decision))
-
-
-def _stage4(
-    core: Core,
-    call: Call,
-    claims: Claims,
-    claim: LogClaim,
-    usage: Usage,
-    key: bytes,
-    state: tuple[Found, int, int, tuple[int, int]],
-) -> None:
-    found, place, passing, decision = state
-    charge = claim.charge
-    frame = core.opened(call.received_at)
-    if found is Found.CONFLICT:
+    def _stage4(self, index: int, claim: LogClaim, key: bytes, *, conflict: bool) -> None:
+        frame = self.core.opened(self.call.received_at)
+        charge, usage = claim.charge, self._usage(claim)
         answer: Reason | bool = Reason.CONFLICT
-    elif not active(charge, charge.since, usage, cumulative=False):
-        answer = False
-    else:
-        answer = verdict_on(charge, usage, passing, place, decision)
-    if answer is True:
-        record(core, claims, charge, usage)
-        source = frame.source(call.source.receiver, call.source.principal)
-        frame.logs.append(LogRow(key, frame.charge(encode_charge(charge)), source, usage.time, usage.amount))
-        return
-    if claim.identity is not None:
-        frame.ids.append(IdRow(key, usage.amount, usage.time))
-    if answer is False:
-        claims.no_usage += 1
-    else:
-        hold(core, call, claims, answer, charge, usage, key)
+        if not conflict:
+            answer = active(charge, charge.since, usage, cumulative=False)
+            answer = answer and verdict_on(charge, usage, self.passing, index, self.decision)
+        if answer is True:
+            record(self.core, self.claims, charge, usage)
+            source = frame.source(self.call.source.receiver, self.call.source.principal)
+            place = frame.charge(self.point.group.encoded(index))
+            frame.logs.append(LogRow(key, place, source, usage.time, usage.amount, claim.identity is not None))
+            return
+        if claim.identity is not None:
+            frame.ids.append(IdRow(*self.core.ids.added))
+        if answer is False:
+            self.claims.no_usage += 1
+        else:
+            self.claims.quarantined += 1
+            hold(self.core, self.call, answer, charge=charge, usage=usage, record_id=key)

@@ -51,12 +51,17 @@ def _raw_attributes(block: Block, index: int) -> bytes:
     return b"" if isinstance(block, LogBlock) else block.keys[index]
 
 
-def is_open(core: Core, call: Call, block: Block, index: int, identity: bytes, rules: tuple[str, ...]) -> bool:
+Place = tuple[Block, int, bytes]
+"""A point: its block, its index there, and the identity of its stream (b"" when it has none)."""
+
+
+def is_open(core: Core, call: Call, place: Place, rules: tuple[str, ...]) -> bool:
     """
-    Say whether a raw entry of this point is open, for the whole point ("") or one of the rules.
+    Say whether a raw entry of this point is open, for the whole point or one of the rules.
     """
     if not core.open_raw:
         return False
+    block, index, identity = place
     prefix = stream_part(block.entry, identity, _raw_attributes(block, index))
     if prefix not in core.open_streams:
         return False
@@ -66,22 +71,14 @@ def is_open(core: Core, call: Call, block: Block, index: int, identity: bytes, r
 
 
 def quarantine_raw(
-    core: Core,
-    call: Call,
-    block: Block,
-    index: int,
-    reason: Reason,
-    *,
-    time: int,
-    rule: str = "",
-    identity: bytes = b"",
-    of_rule: bool = False,
+    core: Core, call: Call, place: Place, reason: Reason, *, time: int, rule: str = "", of_rule: bool = False
 ) -> bool:
     """
     Open a raw entry; False when it is open already, and the point so a duplicate.
 
     ``of_rule``: the entry holds up the claim of that rule alone.
     """
+    block, index, identity = place
     payload = block.payload(index)
     prefix = stream_part(block.entry, identity, _raw_attributes(block, index))
     key = raw_key(prefix, call.source.principal, rule if of_rule else "", payload)

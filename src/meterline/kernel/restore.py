@@ -248,7 +248,7 @@ class Restore:
         for row in content.ids:
             core.ids.replay(row.key, row.amount, row.time, received)
         for log in content.logs:
-            if getattr(log, "remembered", True):
+            if log.remembered:
                 core.ids.replay(log.record_id, log.amount, log.time, received)
         for digest in content.digests:
             core.digests.replay(digest.digest, int.from_bytes(digest.answer, "little"), received, received)

@@ -196,12 +196,13 @@ def decode_state(core: Core, slot: int, data: bytes) -> None:
         store_delta(core, slot, delta.decode(data[2:]))
 
 
-def step(core: Core, slot: int, start: int, time: int, value: int, *, wide: bool, is_delta: bool) -> tuple[Step, bool]:
+def step(core: Core, slot: int, point: tuple[int, int, int], *, wide: bool, is_delta: bool) -> tuple[Step, bool]:
     """
-    Step a slot by a reading in 10^-18 (``wide``) or whole numbers; return the step, its quantity in 10^-18, and whether the
-    state changed. The caller has saved the slot.
+    Step a slot by (start, time, value), the value in 10^-18 (``wide``) or whole numbers; return the step, with its quantity in
+    10^-18, and whether the state changed. The caller has saved the slot.
     """
     c = core.columns
+    start, time, value = point
     if wide and not c.scaled[slot]:
         widen(core, slot)
     if c.scaled[slot] and not wide:

@@ -219,6 +219,7 @@ class LogRows(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     TIMES_FIELD_NUMBER: _builtins.int
     AMOUNTS_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
     ids: _builtins.bytes
     @_builtins.property
@@ -229,6 +230,10 @@ class LogRows(_message.Message):
     def times(self) -> Global___Column: ...
     @_builtins.property
     def amounts(self) -> Global___Column: ...
+    @_builtins.property
+    def forgotten(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Rows whose ids are not remembered: they name a place in a request, which only its digest recognises."""
+
     def __init__(
         self,
         *,
@@ -238,10 +243,11 @@ class LogRows(_message.Message):
         sources: Global___Column | None = ...,
         times: Global___Column | None = ...,
         amounts: Global___Column | None = ...,
+        forgotten: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "charges", b"charges", "sources", b"sources", "times", b"times"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "charges", b"charges", "ids", b"ids", "rows", b"rows", "sources", b"sources", "times", b"times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "charges", b"charges", "forgotten", b"forgotten", "ids", b"ids", "rows", b"rows", "sources", b"sources", "times", b"times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
