@@ -1,7 +1,7 @@
 """
 The README.md of a plugin's folder, made from its spec, its config's schema and its contract.
 
-A third party's plugin can use it as the built-in ones do: ``plugin_page(MyExporter, notes)`` in a generator and in a drift test.
+A third party uses it as the built-in plugins do: ``plugin_page(MyExporter, notes)`` in a generator and in a drift test.
 Examples stand in the config model: ``model_config = ConfigDict(json_schema_extra={"examples": [{...}]})``.
 """
 
