@@ -34,8 +34,8 @@ from meterline.testing.power import Disk
 from meterline.testing.workload import RULES, Key, Request, Workload
 
 QUICK, FULL = 25, 1000
-MOMENTS = 220
-OPTIONS = LedgerOptions(reserve_bytes=0, snapshot_points=25)
+MOMENTS = 300
+OPTIONS = LedgerOptions(reserve_bytes=0, snapshot_points=8)
 FORMATS = {"metrics": Format.OTLP_METRICS, "logs": Format.OTLP_LOGS}
 
 Bug = Callable[[Ledger, Writer], None]
@@ -96,10 +96,10 @@ class Round:
         """Send until the power fails."""
         disk = Disk(self.chance, self.chance.choice(["nothing", "sectors"]))
         life = Life(self.path, self.rules, disk, bug)
-        producers = [Workload(self.chance.getrandbits(32), name, streams=4, per_request=3) for name in "pqr"]
+        producers = [Workload(self.chance.getrandbits(32), name, streams=2, per_request=2) for name in "pq"]
         disk.fail_after(self.chance.randint(1, MOMENTS))
         while not disk.failed:
-            burst = [producer.next() for producer in self.chance.sample(producers, self.chance.choice([1, 1, 3]))]
+            burst = [producer.next() for producer in self.chance.sample(producers, self.chance.choice([1, 1, 2]))]
             self.sent += burst
             answers = life.send(burst)
             stored = [answer is not None and answer.status is Status.STORED for answer in answers]
