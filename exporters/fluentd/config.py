@@ -4,7 +4,7 @@ Configuration of the Fluentd exporter.
 
 from typing import Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, model_validator
 
 from meterline.api import ExporterConfig, Secret
 from meterline.api.network import ClientTls, DialAddress
@@ -14,6 +14,19 @@ class FluentdConfig(ExporterConfig):
     """
     Records to Fluentd, Fluent Bit, or whatever speaks its forward protocol and acknowledges.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "endpoint": "fluentd.example:24224",
+                    "tag": "billing.usage",
+                    "tls": {},
+                    "shared_key": "${env:FLUENTD_SHARED_KEY:-change-me}",
+                }
+            ]
+        }
+    )
 
     endpoint: DialAddress = Field(
         default="127.0.0.1:24224", description="Where the server listens: host:port or unix:/path."

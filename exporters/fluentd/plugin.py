@@ -47,7 +47,7 @@ class FluentdExporter(Exporter[FluentdConfig]):
         """
         At least once: a repeat is possible where an acknowledgement was lost; the record's ``id`` tells.
         """
-        return DeliveryContract(on_unknown="resend", value_type="decimal string")
+        return DeliveryContract(dedupe_key="id", on_unknown="resend", value_type="decimal string")
 
     def connect(self, checkpoint: bytes | None) -> None:  # noqa: ARG002  # there is none
         """

@@ -5,7 +5,7 @@ Configuration of the OTLP exporter.
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat
+from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat
 
 from meterline.api import ExporterConfig, Secret
 from meterline.api.network import ClientTls, DialAddress
@@ -31,6 +31,18 @@ class OtlpExporterConfig(ExporterConfig):
     """
     Records to an OpenTelemetry Collector, or whatever takes OTLP over gRPC.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "endpoint": "collector.example:4317",
+                    "tls": {},
+                    "headers": {"authorization": "${env:COLLECTOR_AUTHORIZATION:-}"},
+                }
+            ]
+        }
+    )
 
     endpoint: DialAddress = Field(description="Where the server listens: host:port or unix:/path.")
     signal: Literal["logs", "metrics"] = Field(

@@ -40,7 +40,7 @@ _OPTIONS = (
 
 class OtlpExporter(Exporter[OtlpExporterConfig]):
     """
-    Each batch is one export request; what its answer means is the table of ``outcomes``.
+    Each batch is one export request, and delivered when the server has taken all of it.
 
     Each log or point carries the record's id, so that the far side can tell a repeat.
     """
@@ -65,7 +65,7 @@ class OtlpExporter(Exporter[OtlpExporterConfig]):
         At least once: a repeat is possible where an answer was lost; the record's id tells.
         """
         value_type = "decimal string" if self.config.signal == "logs" else "int64, or double when exact"
-        return DeliveryContract(on_unknown="resend", value_type=value_type)
+        return DeliveryContract(dedupe_key="usage.id", on_unknown="resend", value_type=value_type)
 
     def connect(self, checkpoint: bytes | None) -> None:  # noqa: ARG002  # there is none
         """

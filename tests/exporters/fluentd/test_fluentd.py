@@ -461,4 +461,4 @@ def test_the_contract_says_at_least_once(exporter_for: Any) -> None:
     """
     contract = exporter_for(1).contract
 
-    assert (contract.on_unknown, contract.dedupe_key, contract.value_type) == ("resend", None, "decimal string")
+    assert (contract.on_unknown, contract.dedupe_key, contract.value_type) == ("resend", "id", "decimal string")
