@@ -203,7 +203,8 @@ def step(core: Core, slot: int, point: tuple[int, int, int], *, wide: bool, is_d
     """
     c = core.columns
     start, time, value = point
-    if wide and not c.scaled[slot]:
+    widened = wide and not c.scaled[slot]
+    if widened:
         widen(core, slot)
     if c.scaled[slot] and not wide:
         value *= AMOUNT_ONE
@@ -221,4 +222,4 @@ def step(core: Core, slot: int, point: tuple[int, int, int], *, wide: bool, is_d
             store_cumulative(core, slot, after)
     if not c.scaled[slot]:
         found = found._replace(quantity=found.quantity * AMOUNT_ONE)
-    return found, after is not before
+    return found, widened or after is not before
