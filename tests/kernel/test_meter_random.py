@@ -82,7 +82,7 @@ class Sender:
             key = (kind, temporality, tuple(sorted(map(str, attributes.items()))))
             start, time = self.window(key)
             if temporality == DELTA and rng.random() < 0.7:
-                start, time = time - 1, time
+                start = time - 1
             points.append(Point(start, time, self.value(kind), attributes, flags=int(rng.random() < 0.03)))
         name = f"sum.{kind}" if rng.random() < 0.9 else "unknown"
         request.sum(points, name=name, temporality=temporality, monotonic=rng.random() < 0.97)

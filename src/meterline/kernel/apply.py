@@ -136,8 +136,5 @@ def _order(block: NumberBlock | DistributionBlock) -> Iterable[int]:
     """
     Return the order in which points are stepped: by time, so that late points of one request are not late (otlp.md C7.3).
     """
-    if isinstance(block, NumberBlock):
-        times = block.times
-    else:
-        times = [point.time for point in block.points]
+    times = block.times if isinstance(block, NumberBlock) else [point.time for point in block.points]
     return sorted(range(block.n), key=times.__getitem__)

@@ -15,8 +15,9 @@ Number: TypeAlias = int | float | None
 
 class NumberBlock:
     """
-    The points of a sum or gauge. ``bound``: the table, and its version, that ``slots`` are of. ``keys``: the raw attribute fields of each; ``plain``: all values are int, no flags.
+    The points of a sum or gauge.  ``keys``: the raw attribute fields of each; ``plain``: all values are int, no flags.
 
+    ``bound``: the table, and its version, that ``slots`` are of.
     ``head`` is joined fixed-size beginnings of the points, which their keys complete; or b"" and ``payloads`` has them whole.
     """
 
@@ -165,7 +166,8 @@ class PythonBatch:
     """
     The blocks of one body in wire order. ``skipped``: points of contexts that no rule can match.
 
-    ``decisions``: what gated charges were answered, by the point's number (``Block.first`` + index): masks that hold, that erred.
+    ``decisions``: what gated charges were answered, by the point's number (``Block.first`` + index): two masks, of
+    those that hold and those that erred.
     """
 
     __slots__ = ("blocks", "body", "decisions", "fmt", "plan", "points", "skipped")

@@ -11,23 +11,24 @@ sender's encoder)::
     text              "s" + u32 length + UTF-8
     bytes             "b" + u32 length + bytes
     array             "a" + u32 count + items
-    JSON number       "j" + u32 length + text: sign, digits, "e", exponent, no zero at the end of the digits; for what is not an int64
+    JSON number       "j" + u32 length + text: sign, digits without zeros at their end, "e", exponent; if it is no int64
     map               "m" + u32 count + per entry, sorted by the key's UTF-8: u32 length + key + value; the last of equal keys
 
 Stream identity = BLAKE2b, 16 bytes, no key, of ``"meterline.stream.1"`` + map(resource attributes) + text(scope name) +
 text(scope version) + map(scope attributes) + text(metric name) + text(unit) + text(point type: gauge, sum, histogram,
 exponential_histogram, summary) + one byte temporality (0, 1, 2) + one byte monotonic (0, 1) + map(point attributes).
 
-Log content identity = the same hash of ``"meterline.log.1"`` + map(resource attributes) + text(scope name) + text(scope version) +
-map(scope attributes) + u64 time + text(event name) + value(body) + map(attributes) + u64 k, where k counts the equal records
-that came before it in the request, and time is time_unix_nano, or observed_time_unix_nano when that is zero.
+Log content identity = the same hash of ``"meterline.log.1"`` + map(resource attributes) + text(scope name) +
+text(scope version) + map(scope attributes) + u64 time + text(event name) + value(body) + map(attributes) + u64 k, where
+k counts the equal records that came before it in the request, and time is time_unix_nano, or observed_time_unix_nano when
+that is zero.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from meterline.errors import UndecodableError
 from meterline.kernel.reasons import Reason
@@ -82,46 +83,51 @@ def any_value(buf: bytes, pos: int, end: int, depth: int = 0) -> Value:
     value: Value = None
     try:
         for number, wire, a, b, _ in fields(buf, pos, end):
-            if wire != _WIRE_OF.get(number):
+            if number in _NESTED and wire == LEN:
+                value = _NESTED[number](value if number == kind else None, _items(buf, a, b, depth), depth + 1)
+            elif (number, wire) in _SCALARS:
+                value = _SCALARS[number, wire](buf, a, b)
+            else:
                 continue
-            merged = value if number == kind else None
-            value = _member(buf, number, a, b, depth, merged)
             kind = number
     except UndecodableError:
         raise BadValueError(Reason.UNDECODABLE_VALUE) from None
     return value
 
 
-_WIRE_OF = {1: LEN, 2: VARINT, 3: VARINT, 4: I64, 5: LEN, 6: LEN, 7: LEN, 8: VARINT}
-"""AnyValue: 1 string, 2 bool, 3 int, 4 double, 5 array, 6 kvlist, 7 bytes, 8 string_value_strindex (profiles only: empty)."""
+_Item = tuple[bytes, int, int]
 
 
-def _member(buf: bytes, number: int, a: int, b: int, depth: int, merged: Value) -> Value:
-    if number == 1:
-        return text(buf[a:b])
-    if number == 2:
-        return a != 0
-    if number == 3:
-        return a - (1 << 64) if a >> 63 else a
-    if number == 4:
-        return _DOUBLE.unpack_from(buf, a)[0]
-    if number == 7:
-        return buf[a:b]
-    if number == 8:
-        return None
+def _items(buf: bytes, a: int, b: int, depth: int) -> list[_Item]:
+    """
+    Find the items of an ArrayValue or KeyValueList.
+    """
     if depth >= MAX_DEPTH:
         raise BadValueError(Reason.TOO_DEEP)
-    return _nested(buf, number, a, b, depth + 1, merged)
+    return [(buf, start, stop) for num, wire, start, stop, _ in fields(buf, a, b) if num == 1 and wire == LEN]
 
 
-def _nested(buf: bytes, number: int, a: int, b: int, depth: int, merged: Value) -> Value:
-    spans = [(start, stop) for num, wire, start, stop, _ in fields(buf, a, b) if num == 1 and wire == LEN]
-    if number == 5:
-        items: list[Value] = [any_value(buf, start, stop, depth) for start, stop in spans]
-        return (merged or []) + items
+def _array(merged: Value, items: list[_Item], depth: int) -> Value:
+    return [*(merged or ()), *(any_value(*item, depth) for item in items)]
+
+
+def _map(merged: Value, items: list[_Item], depth: int) -> Value:
     entries: dict[str, Value] = dict(merged or {})
-    entries.update(key_value(buf, start, stop, depth) for start, stop in spans)
+    entries.update(key_value(*item, depth) for item in items)
     return entries
+
+
+_NESTED: Final[Mapping[int, Callable[[Value, list[_Item], int], Value]]] = {5: _array, 6: _map}
+
+_SCALARS: Final[Mapping[tuple[int, int], Callable[[bytes, int, int], Value]]] = {
+    (1, LEN): lambda buf, a, b: text(buf[a:b]),
+    (2, VARINT): lambda _buf, a, _b: a != 0,
+    (3, VARINT): lambda _buf, a, _b: a - (1 << 64) if a >> 63 else a,
+    (4, I64): lambda buf, a, _b: _DOUBLE.unpack_from(buf, a)[0],
+    (7, LEN): lambda buf, a, b: buf[a:b],
+    (8, VARINT): lambda _buf, _a, _b: None,  # string_value_strindex has a meaning in profiles only
+}
+"""Members of AnyValue by (number, wire type): string, bool, int, double, bytes."""
 
 
 def key_value(buf: bytes, pos: int, end: int, depth: int = 0) -> tuple[str, Value]:
@@ -192,25 +198,25 @@ def put_text(value: str) -> bytes:
 
 def canonical(value: Value) -> bytes:
     """
-    Write the canonical form of a value that ``any_value`` gives.
+    Write the canonical form of a value that ``any_value`` gives, or JSON.
     """
-    if value is None:
-        return b"n"
-    if isinstance(value, str):
-        return put_text(value)
-    if isinstance(value, bool):
-        return b"t" if value else b"f"
-    if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
-        return b"i" + _I64.pack(value)
-    if isinstance(value, int | Decimal):
-        return _json_number(Decimal(value))
-    if isinstance(value, float):
-        return b"d" + (_NAN if value != value else _F64.pack(value))  # noqa: PLR0124 (only a NaN differs from itself)
-    if isinstance(value, bytes):
-        return b"b" + _U32.pack(len(value)) + value
-    if isinstance(value, dict):
-        return canonical_map({key.encode(): canonical(item) for key, item in value.items()})
+    return _WRITERS[type(value)](value)
+
+
+def _int(value: int) -> bytes:
+    return b"i" + _I64.pack(value) if -(1 << 63) <= value < 1 << 63 else _json_number(Decimal(value))
+
+
+def _double(value: float) -> bytes:
+    return b"d" + (_NAN if value != value else _F64.pack(value))  # noqa: PLR0124 (only a NaN differs from itself)
+
+
+def _list(value: list[Value]) -> bytes:
     return b"".join((b"a", _U32.pack(len(value)), *map(canonical, value)))
+
+
+def _dict(value: dict[str, Value]) -> bytes:
+    return canonical_map({key.encode(): canonical(item) for key, item in value.items()})
 
 
 def _json_number(value: Decimal) -> bytes:
@@ -229,6 +235,19 @@ def canonical_map(entries: dict[bytes, bytes]) -> bytes:
     for key in sorted(entries):
         parts += (_U32.pack(len(key)), key, entries[key])
     return b"".join(parts)
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any], bytes]]] = {
+    type(None): lambda _value: b"n",
+    str: put_text,
+    bool: lambda value: b"t" if value else b"f",
+    int: _int,
+    Decimal: _json_number,
+    float: _double,
+    bytes: lambda value: b"b" + _U32.pack(len(value)) + value,
+    list: _list,
+    dict: _dict,
+}
 
 
 def canonical_attributes(entries: Iterable[bytes]) -> bytes:

@@ -63,11 +63,18 @@ def verdict_on(charge: Charge, usage: Usage, passing: int, index: int, decision:
         return charge.failure
     if charge.rivals & passing & ~(1 << index):
         return Reason.AMBIGUOUS_RULES
-    if charge.customer is None or charge.dimension is None:
-        return Reason.MISSING_CUSTOMER if charge.customer is None else Reason.MISSING_DIMENSION
-    if not -QUANTITY_LIMIT < usage.amount * charge.factor < QUANTITY_LIMIT:
-        return Reason.RECORD_OUT_OF_RANGE
-    return True
+    return _unnamed(charge) or _too_large(charge, usage) or True
+
+
+def _unnamed(charge: Charge) -> Reason | None:
+    if charge.customer is None:
+        return Reason.MISSING_CUSTOMER
+    return Reason.MISSING_DIMENSION if charge.dimension is None else None
+
+
+def _too_large(charge: Charge, usage: Usage) -> Reason | None:
+    fits = -QUANTITY_LIMIT < usage.amount * charge.factor < QUANTITY_LIMIT
+    return None if fits else Reason.RECORD_OUT_OF_RANGE
 
 
 def record(core: Core, claims: Claims, charge: Charge, usage: Usage) -> None:

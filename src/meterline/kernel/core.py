@@ -134,7 +134,8 @@ class Core:
     """
     The state of a meter, and the few operations on it that everything needs.
 
-    ``several``: some stream has more than one charge, so that claims must be counted. ``open_raw``: keys of open raw entries; ``open_streams``: how many of them begin with a stream's prefix.
+    ``several``: some stream has more than one charge, so that claims must be counted.
+    ``open_raw``: keys of open raw entries; ``open_streams``: how many of them begin with a stream's prefix.
     """
 
     def __init__(self, options: MeterOptions) -> None:
@@ -160,7 +161,9 @@ class Core:
         if self.frame is None:
             marks = (self.ids.mark(), self.digests.mark())
             cutoffs = (self.ids.cutoff, self.digests.cutoff)
-            self.frame = OpenFrame(self.next_seq, self.plan, received_at, marks, cutoffs, self.next_meter)
+            self.frame = OpenFrame(
+                self.next_seq, self.plan, received_at, marks=marks, cutoffs=cutoffs, meter=self.next_meter
+            )
         if not self.frame.received_at:
             self.frame.received_at = received_at
         return self.frame

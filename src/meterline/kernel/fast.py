@@ -155,7 +155,8 @@ def _deltas(core: Core, call: Call, block: NumberBlock, places: Places, values: 
     tails = places.read(c.value)
     if wide:
         entries: Any = [
-            _pack_wide(time, value.to_bytes(16, "little", signed=True)) for time, value in zip(times, values)
+            _pack_wide(time, value.to_bytes(16, "little", signed=True))
+            for time, value in zip(times, values, strict=True)
         ]
         grown = [tail[-WIDE_KEEP:] + entry for tail, entry in zip(tails, entries, strict=True)]
     else:

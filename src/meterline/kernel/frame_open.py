@@ -68,6 +68,7 @@ class OpenFrame:
         seq: int,
         plan: tuple[int, str],
         received_at: int,
+        *,
         marks: tuple[int, int],
         cutoffs: tuple[Cutoff, Cutoff],
         meter: int,

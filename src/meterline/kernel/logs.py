@@ -155,9 +155,14 @@ def _identity(charge: Charge, values: PointValues, content: bytes | Reason | Non
         return None
     if charge.identity is LogIdentity.CONTENT:
         return record_ids.content_identity(content) if isinstance(content, bytes) else content
-    if not isinstance(charge.identity, tuple):
-        return Reason.MISSING_IDENTITY
-    value = values.at(charge.identity)
+    return _selected(charge, values)
+
+
+def _selected(charge: Charge, values: PointValues) -> bytes | Reason:
+    """
+    Return the identity that an attribute gives; b"" when there is no customer and the rule says to ignore that.
+    """
+    value = values.at(charge.identity) if isinstance(charge.identity, tuple) else ABSENT
     if isinstance(value, Bad):
         return value.reason
     if value is ABSENT or value is None or value in ("", b"", [], {}):

@@ -49,7 +49,8 @@ class Bad:
 Path: TypeAlias = tuple[str, ...]
 """
 Where a value stands in a point: ``("attributes", key, *nested)``, ``("body", *nested)``, ``("body_json", *nested)`` (a text
-body parsed as JSON), ``("severity",)`` (severity_text, or else the number's name), ``("severity_number",)``, ``("event_name",)``.
+body parsed as JSON), ``("severity",)`` (severity_text, or else the number's name), ``("severity_number",)``,
+``("event_name",)``.
 """
 
 

@@ -59,10 +59,7 @@ def invalid(call: Call, point: Point) -> Reason | None:
     Say why a point is not valid: its value, its parts, its times.
     """
     block = point.block
-    if isinstance(block, NumberBlock):
-        reason = _invalid_number(block, point)
-    else:
-        reason = block.points[point.place].bad
+    reason = _invalid_number(block, point) if isinstance(block, NumberBlock) else block.points[point.place].bad
     return reason or _invalid_time(call, point.start, point.time)
 
 

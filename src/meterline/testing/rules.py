@@ -41,7 +41,7 @@ class SimpleRule:
     customer: str = "customer.id"
     dimension: str = "calls"
     reads: tuple[str, ...] = ()
-    when: Callable[[dict[str, Any]], bool] = field(default=lambda values: True)
+    when: Callable[[dict[str, Any]], bool] = field(default=lambda _values: True)
     gate: Callable[[PointView], bool] | None = None
     multi: bool = False
     ignore: bool = False
