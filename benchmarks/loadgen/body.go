@@ -113,8 +113,9 @@ func (b *body) patch(first int, visit, now uint64) {
 
 // reading is what a counter reads at a visit: it grows by 1 to 255 each time, as if at random, so that nothing compresses well.
 func reading(stream, visit uint64) uint64 {
-	mixed := (stream<<20 ^ visit) * 0x9E3779B97F4A7C15
-	return visit*128 + mixed>>57
+	mixed := (stream<<32 | visit) * 0x9E3779B97F4A7C15
+	mixed = (mixed ^ mixed>>32) * 0xD6E8FEB86659FD93
+	return visit*128 + (mixed^mixed>>32)%128
 }
 
 func digits(into []byte, value int) {
