@@ -58,11 +58,21 @@ def test_a_good_rule_has_no_warnings(section: Load) -> None:
         ("name: b, match: {metric: x}, customer: attributes.c, dimension: d, when: value > 1", False),
         ("name: b, match: {metric: {in: [y, z]}}, customer: attributes.c, dimension: d", False),
         ("name: b, match: {metric: {equals: x}}, customer: attributes.c, dimension: d", True),
+        ("name: b, match: {metric: {glob: 'y*'}}, customer: attributes.c, dimension: d", False),
+        ("name: b, match: {metric: {glob: 'x*'}}, customer: attributes.c, dimension: d", True),
+        ("name: b, match: {metric: {regex: '^y'}}, customer: attributes.c, dimension: d", True),
     ],
 )
 def test_two_rules_that_may_bill_twice(section: Load, other: str, warned: bool) -> None:  # noqa: FBT001 - a parameter of the case
     """Two rules without multi that may come to one customer and dimension, as far as it can be known."""
     assert (("ML101", "rules[0].dimension") in rules(section, A, other)) is warned
+
+
+def test_globs_may_share_a_name(section: Load) -> None:
+    """Two globs are never taken for disjoint."""
+    other = A.replace("name: a", "name: b").replace("{metric: x}", "{metric: 'y*'}")
+
+    assert rules(section, A.replace("{metric: x}", "{metric: '*z'}"), other) == [("ML101", "rules[0].dimension")]
 
 
 def test_rules_with_multi_or_with_other_attributes_do_not(section: Load) -> None:

@@ -194,6 +194,30 @@ def test_carets_stand_under_wide_characters(errors: Errors) -> None:
     assert str(found).splitlines()[3] == "  |" + " " * 17 + "    " + " " + "\t" + " " * 3 + "^"
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("ledger:\n  path: >-\n    ${env:UNSET}\n", (2, 9), "environment variable `UNSET` is not set"),
+        (
+            "ledger: {path: x}\nrules: [{name: a, match: {metric: x}, customer: c, dimension: d, metadata: {'': x}}]",
+            (2, 77),
+            "`rules[0].metadata.` must not be empty",
+        ),
+        (
+            "ledger: {path: x}\nrules:\n- {name: a, match: {metric: x}, customer: '${env:S}', dimension: d}",
+            (3, 43),
+            "reading selector",
+        ),
+    ],
+)
+def test_places_of_the_rarer_errors(errors: Errors, text: str, place: tuple[int, int], message: str) -> None:
+    """Folded texts, keys of mappings, and texts that were substituted have their places too."""
+    (found,) = errors(text, S="attributes[x]")
+
+    assert (found.line, found.column) == place
+    assert found.message.startswith(message)
+
+
 def test_errors_stand_in_the_order_of_the_file(errors: Errors) -> None:
     """Whatever found them, they are sorted by place."""
     found = errors(

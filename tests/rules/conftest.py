@@ -4,6 +4,7 @@ A small kernel stand-in: it asks rules about contexts and shapes as the seam say
 
 import json
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,11 @@ class Asking:
 
 def _with_json(point: Mapping[str, Any]) -> Mapping[str, Any]:
     body = point.get("body")
-    return {**point, "body_json": json.loads(body)} if isinstance(body, str) and body[:1] in "{[" else point
+    return (
+        {**point, "body_json": json.loads(body, parse_float=Decimal)}
+        if isinstance(body, str) and body[:1] in "{["
+        else point
+    )
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

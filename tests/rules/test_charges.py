@@ -110,7 +110,15 @@ def test_identities(asking: Make, identity: str, expected: Any) -> None:
 
 @pytest.mark.parametrize(
     ("scale", "factor"),
-    [(1, 10**12), (0.001, 10**9), ("0.000000000001", 1), (1000, 10**15), ("1.5", 15 * 10**11), (1e3, 10**15)],
+    [
+        ("1.50000000000000000", 15 * 10**11),
+        (1, 10**12),
+        (0.001, 10**9),
+        ("0.000000000001", 1),
+        (1000, 10**15),
+        ("1.5", 15 * 10**11),
+        (1e3, 10**15),
+    ],
 )
 def test_scale_is_exact(asking: Make, scale: Any, factor: int) -> None:
     """The factor is the scale times 10^12, exactly."""

@@ -166,6 +166,34 @@ def test_templates(asking: Make, template: str, expected: str | None) -> None:
     assert asking({"customer": template}).charge(POINT, **CONTEXT).customer == expected
 
 
+@pytest.mark.parametrize(
+    ("parse_body", "template", "body", "expected"),
+    [
+        ({}, "x-${body}", "acme", "x-acme"),
+        ({}, "x-${body}", {"a": 1}, None),
+        ({"parse_body": "json"}, "x-${body}", "[1]", None),
+        ({"parse_body": "json"}, "x-${body.n}", '{"n": 12345678901234567890}', "x-12345678901234567890"),
+    ],
+)
+def test_a_template_can_name_the_whole_body(
+    asking: Make, *, parse_body: Any, template: str, body: Any, expected: str | None
+) -> None:
+    """``${body}`` is the body itself: a text, or what JSON makes of it."""
+    asked = asking({"match": {"log": True}, "identity": "content", "customer": template, **parse_body})
+
+    (charge,) = asked.log(body=body).charges
+
+    assert charge.customer == expected
+
+
+def test_a_resource_that_is_no_mapping_inside_has_no_fields(asking: Make) -> None:
+    """A path into a scalar is absent; a broken value on the way is broken."""
+    rule = {"customer": 'resource["a"]["b"]'}
+
+    assert asking(rule).charge(resource={"a": "x"}).customer is None
+    assert asking(rule).verdict(resource={"a": Bad(Reason.TOO_DEEP)}).reject is Reason.TOO_DEEP
+
+
 def test_a_quoted_brace_does_not_end_a_template(asking: Make) -> None:
     """A key may have a closing brace in its quotes."""
     assert asking({"customer": 'x${attributes["a}b"]}'}).charge({"a}b": "y"}).customer == "xy"

@@ -151,9 +151,8 @@ class Validation:
         if kind == "extra_forbidden":
             known = [key for key in schema.keys(way[len(self._prefix) : -1]) if key != "type" or not self._prefix]
             return Fault(way, "ML020", f"unknown key `{loc[-1]}`", "", did_you_mean(str(loc[-1]), known), at_key=True)
-        if rest and rest[-1] == "[key]":
-            way = (*way, rest[0])
-        return self._value_fault(error, way, item, schema)
+        fault = self._value_fault(error, way, item, schema)
+        return replace(fault, label="", at_key=True) if rest[-1:] == ("[key]",) else fault
 
     def _missing(self, way: Way) -> Fault:
         parent = dotted(way[:-1])
