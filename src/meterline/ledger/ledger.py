@@ -110,7 +110,7 @@ class Ledger:
             self._totals_through: int = store.get_meta(self._connection, "totals_through")
             self._behind = self._totals_through < self._last_seq
             self._idle: int = store.get_meta(self._connection, "idle")
-            self._stats.count_frames(self._connection)
+            self._stats.look(self._connection)
             self._holdings.load(self._connection)
             self._refresh()
             self._reading = connect_read_only(str(path.absolute()), vfs)
@@ -330,7 +330,7 @@ class Ledger:
                     if self._clock.monotonic() >= until:
                         break
                 self._refresh()
-                self._stats.count_frames(self._connection)
+                self._stats.look(self._connection)
         except RetryableError:
             return False
         self.checkpoint()
