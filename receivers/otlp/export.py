@@ -5,7 +5,7 @@ Handlers take bytes and parse nothing: gRPC's own deserializer would answer INTE
 drop on both.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -31,11 +31,13 @@ from meterline.receivers.otlp.answers import Refusal
 from meterline.receivers.otlp.auth import KeyRing, principal_of_peer
 from meterline.receivers.otlp.config import GrpcConfig
 from meterline.receivers.otlp.counters import SignalCounters
+from meterline.receivers.otlp.inbox import Inbox
 from meterline.receivers.otlp.inflate import inflate, is_compressed
 
 METRICS_SERVICE: str = metrics_service_pb2.DESCRIPTOR.services_by_name["MetricsService"].full_name
 LOGS_SERVICE: str = logs_service_pb2.DESCRIPTOR.services_by_name["LogsService"].full_name
 _NO_CREDENTIAL = "authenticating request: no valid key; send `authorization: Bearer <token>` or `x-api-key: <token>`"
+_NO_MESSAGE = "reading request: the call has no message"
 _NO_SUBJECT = "authenticating request: the client certificate has neither a common name nor an alternative name"
 
 
@@ -74,6 +76,7 @@ class ExportService(grpc.GenericRpcHandler):
         self._intake = context.intake
         self._log = context.log
         self._keys = KeyRing(config.auth) if config.auth else None
+        self.inbox = Inbox(context.clock)
         self.budget = ByteBudget(config.max_in_flight_bytes)
         self.signals = {signal.method: signal for signal in signals()}
         by_subject = config.auth is None and config.tls is not None and config.tls.client_ca_file is not None
@@ -83,7 +86,7 @@ class ExportService(grpc.GenericRpcHandler):
         principals = [default] if self._keys is None else list(self._keys.principals)
         self._default = default
         return {
-            (signal.method, principal): grpc.unary_unary_rpc_method_handler(partial(self._export, signal, principal))
+            (signal.method, principal): grpc.stream_unary_rpc_method_handler(partial(self._export, signal, principal))
             for signal in self.signals.values()
             for principal in principals
         }
@@ -109,12 +112,18 @@ class ExportService(grpc.GenericRpcHandler):
             return _refusing(signal, answers.unauthenticated(_NO_CREDENTIAL))
         return self._handlers[signal.method, principal]
 
-    def _export(self, signal: Signal, known: Principal | None, body: bytes, context: grpc.ServicerContext) -> bytes:
+    def _export(
+        self, signal: Signal, known: Principal | None, messages: Iterator[bytes], context: grpc.ServicerContext
+    ) -> bytes:
+        """
+        Answer one call. It is unary on the wire; as a stream for gRPC, so that reading it is up to us.
+        """
+        body = self.inbox.read(messages, context)
+        if body is None:
+            return _refuse(signal, (answers.undecodable(_NO_MESSAGE), 0), context)
         signal.counters.received(len(body))
         reply = self._reply(signal, known, body, context)
-        if isinstance(reply, bytes):
-            return reply
-        return _refuse(signal, reply, context)
+        return reply if isinstance(reply, bytes) else _refuse(signal, reply, context)
 
     def _reply(
         self, signal: Signal, known: Principal | None, body: bytes, context: grpc.ServicerContext

@@ -23,6 +23,7 @@ from meterline.receivers.otlp.tls import Certificates
 
 MINIMUM_GRPCIO = (1, 84)
 MAX_THREADS = 256
+STALLED_SECS = 10.0
 _WATCH_SECS = 0.5
 _UNLIMITED = 2**31 - 1
 _SERVICES = (METRICS_SERVICE, LOGS_SERVICE)
@@ -117,13 +118,17 @@ class GrpcServer:
 
     def _watch(self) -> None:
         """
-        Tell those who watch our health of changes, and look after the certificate between connections.
+        Tell those who watch our health of changes; look after the certificate between connections, and after the threads.
         """
         while not self._stopping.wait(_WATCH_SECS):
             if self._health is not None:
                 self._health.refresh()
             if self._certificates is not None:
                 self._certificates.refresh()
+            if self._pool.exhausted and (count := self._export.inbox.cancel_stalled(STALLED_SECS)):
+                self._context.log.warning(
+                    "cancelled calls that kept their request back while others waited", calls=count
+                )
 
     def stop(self, grace_secs: float) -> None:
         """

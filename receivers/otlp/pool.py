@@ -44,6 +44,13 @@ class DaemonPool(Executor):
         """
         return self._jobs.qsize()
 
+    @property
+    def exhausted(self) -> bool:
+        """
+        Say whether jobs wait, and no thread can be added for them.
+        """
+        return self._threads >= self._max_threads and not self._jobs.empty()
+
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """
         Queue a call. Never blocks; raises RuntimeError only after ``shutdown``.

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -408,6 +408,61 @@ def test_calls_that_wait_for_the_disk_do_not_hold_up_others(start: Any, connect:
     assert health(channel) == SERVING
     intake.gate.set()
     assert [call.result(timeout=20) for call in calls] == [b""] * 100
+
+
+def test_senders_that_keep_their_request_back_do_not_stop_others(
+    start: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Calls without a body hold threads only until somebody else needs one; they end as one that is worth repeating.
+    """
+    monkeypatch.setattr(grpc_server, "MAX_THREADS", 3)
+    monkeypatch.setattr(grpc_server, "STALLED_SECS", 0.2)
+    receiver = start()
+    stalling, release = connect(receiver), threading.Event()
+
+    def never() -> Iterator[bytes]:
+        release.wait(30)
+        yield from ()
+
+    stalled = [stalling.stream_unary(METRICS).future(never(), timeout=30) for _ in range(3)]
+    wait_for(lambda: len(receiver._grpc._export.inbox._reading) == 3)
+
+    assert connect(receiver).unary_unary(METRICS)(b"", timeout=20) == b""
+    assert {call.code() for call in stalled} == {grpc.StatusCode.CANCELLED}
+    release.set()
+
+
+def test_a_stalled_call_is_left_alone_while_there_are_threads(start: Any, connect: Any) -> None:
+    """
+    A slow sender is no offence: its call goes on as long as nobody needs its thread.
+    """
+    receiver = start()
+    go = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        go.wait(20)
+        yield b"\x0a\x00"
+
+    call = connect(receiver).stream_unary(METRICS).future(slowly(), timeout=30)
+    inbox = receiver._grpc._export.inbox
+    wait_for(lambda: len(inbox._reading) == 1)
+
+    assert inbox.cancel_stalled(60) == 0
+    go.set()
+    assert call.result(timeout=10) == b""
+    assert inbox._reading == {}
+
+
+def test_a_call_without_a_message_is_refused_for_good(start: Any, connect: Any, intake: Any) -> None:
+    """
+    A call that ends without a message is no request.
+    """
+    with pytest.raises(grpc.RpcError) as caught:
+        connect(start()).stream_unary(METRICS)(iter(()), timeout=10)
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert intake.bodies == []
 
 
 def test_a_pool_runs_jobs_on_as_many_threads_as_it_needs() -> None:
