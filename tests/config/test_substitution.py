@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,28 @@ def test_what_is_no_such_scalar_is_an_error(errors: Errors, value: str) -> None:
     (found,) = errors('ledger: {path: x, max_bytes: "${env:V}"}', V=value)
 
     assert (found.code, found.message) == ("ML022", "`ledger.max_bytes` is substituted text")
+
+
+def test_an_empty_token_is_said_to_be_empty(errors: Errors) -> None:
+    """An empty variable does not become null and with it no authentication; the error says what is wrong."""
+    grpc = 'auth: {keys: [{name: a, token: "${env:TOKEN}"}]}'
+    (found,) = errors(f"ledger: {{path: x}}\nreceivers: {{otlp: {{grpc: {{{grpc}}}}}}}", TOKEN="")
+
+    assert (found.code, found.message) == ("ML024", "`receivers.otlp.grpc.auth.keys[0].token` must not be empty")
+
+
+def test_numbers_and_booleans_of_rules(section: Load) -> None:
+    """A rule's own numbers and booleans take substitutions as well."""
+    config = section(
+        'rules: [{name: a, match: {log: "${env:YES}", attributes: {x: {gte: "${env:N}"}}}, customer: c, dimension: d,'
+        ' identity: content, value: "${env:N}", scale: "${env:N}", multi: "${env:YES}"}]',
+        YES="true",
+        N="2.5",
+    )
+
+    rule = config.rules[0]
+    assert (rule.match.log, rule.multi, rule.scale, rule.value) == (True, True, Decimal("2.5"), Decimal("2.5"))
+    assert rule.match.attributes["x"].gte == Decimal("2.5")  # type: ignore[union-attr]
 
 
 def test_files(section: Load, tmp_path: Path) -> None:

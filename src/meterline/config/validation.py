@@ -37,6 +37,9 @@ _EXPECTED: Final = {
     "path_type": "a path",
     "none_required": "nothing",
 }
+_RETYPED: Final = frozenset(
+    {"int_type", "int_from_float", "float_type", "decimal_type", "decimal_parsing", "bool_type", "literal_error"}
+)
 _LIMITS: Final = {
     "greater_than": ("must be above {gt}", "gt"),
     "greater_than_equal": ("must be at least {ge}", "ge"),
@@ -121,7 +124,7 @@ class Validation:
         changed = False
         for error in errors:
             _, item, _ = self._find(error["loc"])
-            if item.substituted and id(item) not in self._retyped and error["type"] != "value_error":
+            if item.substituted and id(item) not in self._retyped and error["type"] in _RETYPED:
                 self._retyped.add(id(item))
                 changed = True
             if _is_empty(item) and error["type"] in _EMPTY and id(item) not in self._emptied:

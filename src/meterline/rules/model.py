@@ -2,10 +2,11 @@
 What stands in the ``rules`` section: one frozen model a rule, unknown keys forbidden. Meanings: docs/rules.md.
 """
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
@@ -112,9 +113,11 @@ Source: TypeAlias = Annotated[
 ]
 """A literal, a selector, a template, a lookup, or a list of these: the first that is there."""
 
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
 Value: TypeAlias = Annotated[
     Annotated[Decimal, Tag("number"), WithJsonSchema({"type": "number"})] | Annotated[Text, Tag("text")],
-    Discriminator(lambda value: "text" if isinstance(value, str) else "number"),
+    Discriminator(lambda value: "text" if isinstance(value, str) and not _NUMBER.fullmatch(value) else "number"),
 ]
 
 
