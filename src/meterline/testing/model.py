@@ -230,7 +230,9 @@ class Model:
 
     def _point(self, point: ModelPoint, repeats: Counter[Hashable]) -> str:
         if point.invalid is not None and point.claims:
-            return self._raw(point.invalid)
+            raw = self._raw(point.invalid)
+            self.claims[raw] += len(point.claims)
+            return raw
         steps: dict[Hashable, Answer] = {}
         fates = {self._claim(point, claim, steps, repeats) for claim in point.claims}
         for fate in ("recorded", "quarantined", "duplicate", "no_usage"):
@@ -240,16 +242,20 @@ class Model:
 
     def _claim(self, point: ModelPoint, claim: Claim, steps: dict[Hashable, Answer], repeats: Counter[Hashable]) -> str:
         if claim.raw:
-            return self._raw((claim.rule, point.stream))
-        if point.kind == "log":
-            answer = self._log(point, claim, repeats)
+            fate: str = self._raw((claim.rule, point.stream))
         else:
-            if claim.track not in steps:
-                steps[claim.track] = self._step(point, claim.track, exact(claim.reading), repeats)
-            answer = steps[claim.track]
-        fate = self._stage_four(point, claim, answer)
+            fate = self._stage_four(point, claim, self._answer(point, claim, steps, repeats))
         self.claims[fate] += 1
         return fate
+
+    def _answer(
+        self, point: ModelPoint, claim: Claim, steps: dict[Hashable, Answer], repeats: Counter[Hashable]
+    ) -> Answer:
+        if point.kind == "log":
+            return self._log(point, claim, repeats)
+        if claim.track not in steps:
+            steps[claim.track] = self._step(point, claim.track, exact(claim.reading), repeats)
+        return steps[claim.track]
 
     def _step(self, point: ModelPoint, track: str, value: Fraction, repeats: Counter[Hashable]) -> Answer:
         if point.kind == "delta" and point.start in {0, point.time}:
