@@ -45,7 +45,7 @@ TRIGGERS: Final[Mapping[str, int]] = {
 """How many of 100 rounds are killed where."""
 
 PATIENCE_SECS: Final = 5.0
-DRAIN_SECS: Final = 60.0
+DRAIN_SECS: Final = 30.0
 
 
 @dataclass(slots=True)
@@ -204,9 +204,14 @@ class KillRounds:
         except AssertionError as error:
             self.report.failures.append(str(error))
         journals = [sender.journal for sender in self._senders]
-        found = {"ledger": ledger_records(self.folder), **self._sinks.found()}
-        for where, records in found.items():
-            self.report.verdicts.append(judge(where, self.plan.seed, journals, records))
+        sources = {"ledger": lambda: ledger_records(self.folder), **self._sinks.found()}
+        for where, read in sources.items():
+            try:
+                records = read()
+            except Exception as error:  # noqa: BLE001 - a place that cannot be read is a finding like any other
+                self.report.failures.append(f"reading {where}: {error!r}")
+            else:
+                self.report.verdicts.append(judge(where, self.plan.seed, journals, records))
 
 
 def run(plan: Plan, folder: Path) -> Report:

@@ -166,17 +166,17 @@ class Sinks:
         }
         return {kind: f"{{{options[kind]}, {BATCH}}}" for kind in self._kinds}
 
-    def found(self) -> Mapping[str, list[Found]]:
+    def found(self) -> Mapping[str, Callable[[], list[Found]]]:
         """
-        Return what each exporter delivered: for ``file`` every raw line, for the others each record once.
+        Return what reads each exporter's deliveries: for ``file`` every raw line, for the others each record once.
 
-        :raises ValueError: a line of the file is torn.
+        Reading a file raises ValueError when a line is torn.
         """
-        found = {kind: store.found() for kind, store in self.stores.items()}
+        found: dict[str, Callable[[], list[Found]]] = {kind: store.found for kind, store in self.stores.items()}
         if FILE in self._kinds:
-            found[FILE] = lines(self._folder / "usage.ndjson")
+            found[FILE] = lambda: lines(self._folder / "usage.ndjson")
         if FAULTY in self._kinds:
-            found[FAULTY] = list(set(lines(self._folder / "faulty.ndjson")))
+            found[FAULTY] = lambda: list(set(lines(self._folder / "faulty.ndjson")))
         return found
 
 
