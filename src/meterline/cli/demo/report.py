@@ -3,6 +3,8 @@ What the demo found, and how it shows it.
 """
 
 import json
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,13 +128,24 @@ def _show_next(folder: Path) -> None:
         "gateway.log": "what the gateway said",
     }.items():
         click.echo(f"  {name:<16} {what}")
+    program = _program()
     commands = {
-        f"meterline totals {config}": "the table above, at any time; --json for programs",
-        f"meterline quarantine ls {config}": "what could not be billed, and why",
-        f"meterline run {config}": "this gateway again, to send to yourself",
-        "meterline init": "a commented config to start your own from",
+        f"{program} totals {config}": "the table above, at any time; --json for programs",
+        f"{program} quarantine ls {config}": "what could not be billed, and why",
+        f"{program} run {config}": "this gateway again, to send to yourself",
+        f"{program} init": "a commented config to start your own from",
     }
     click.echo("\nNext:")
     width = max(map(len, commands))
     for line, what in commands.items():
         click.echo(f"  {line:<{width}}  {what}")
+
+
+def _program() -> str:
+    """
+    Return how this program can be called from here: by its name when the shell finds it, else as it was called.
+    """
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python -m meterline"
+    return called.name if shutil.which(called.name) else str(called)
