@@ -27,8 +27,9 @@ that is zero.
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from meterline.errors import UndecodableError
 from meterline.kernel.reasons import Reason
@@ -158,6 +159,43 @@ def _split(buf: bytes, pos: int, end: int) -> tuple[bytes, int, int, bytes]:
     return key, 0, len(joined), joined
 
 
+class Entry(NamedTuple):
+    """
+    A KeyValue message, read: ``key`` and ``value`` as rules see them (a value may be a ``Bad``), and both in canonical form.
+
+    ``reason``: why it has no canonical form, or None. ``key`` is None when it is not UTF-8.
+    """
+
+    key: str | None
+    value: Value
+    raw_key: bytes
+    written: bytes
+    reason: Reason | None
+
+
+def _read_entry(entry: bytes) -> Entry:
+    raw = b""
+    key = None
+    try:
+        raw, at, stop, data = _split(entry, 0, len(entry))
+        key = text(raw)
+        value = any_value(data, at, stop)
+    except BadValueError as error:
+        return Entry(key, Bad(error.reason), raw, b"", error.reason)
+    return Entry(key, value, raw, canonical(value), None)
+
+
+_CACHED_SIZE: Final = 256
+_cached_entry = lru_cache(maxsize=8_192)(_read_entry)
+
+
+def read_entry(entry: bytes) -> Entry:
+    """
+    Read a KeyValue message; short ones are remembered, since senders say the same again and again.
+    """
+    return _cached_entry(entry) if len(entry) <= _CACHED_SIZE else _read_entry(entry)
+
+
 def attributes(entries: Iterable[bytes]) -> dict[str, Value]:
     """
     Read KeyValue messages into what rules see: a value that cannot be read is a ``Bad``, as is one whose key stands twice.
@@ -165,13 +203,9 @@ def attributes(entries: Iterable[bytes]) -> dict[str, Value]:
     An entry whose key cannot be read is left out: no rule can ask for it, and the canonical form refuses the point.
     """
     seen: dict[str, Value] = {}
-    for entry in entries:
-        try:
-            raw, at, stop, data = _split(entry, 0, len(entry))
-            key = text(raw)
-        except BadValueError:
-            continue
-        seen[key] = Bad(Reason.DUPLICATE_KEY) if key in seen else read_value(data, at, stop)
+    for key, value, _, _, _ in map(read_entry, entries):
+        if key is not None:
+            seen[key] = Bad(Reason.DUPLICATE_KEY) if key in seen else value
     return seen
 
 
@@ -255,10 +289,10 @@ def canonical_attributes(entries: Iterable[bytes]) -> bytes:
     Write the canonical form of KeyValue messages, as they came. Raises BadValueError.
     """
     found: dict[bytes, bytes] = {}
-    for entry in entries:
-        raw, at, stop, data = _split(entry, 0, len(entry))
-        text(raw)
-        found[raw] = canonical(any_value(data, at, stop))
+    for _, _, key, written, reason in map(read_entry, entries):
+        if reason is not None:
+            raise BadValueError(reason)
+        found[key] = written
     return canonical_map(found)
 
 

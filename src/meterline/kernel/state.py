@@ -3,7 +3,6 @@ The state of all streams as columns: one slot per (stream, track), no object per
 """
 
 from array import array
-from collections.abc import Callable
 from typing import Any, Final
 
 from meterline.kernel.canonical import digest
@@ -78,7 +77,6 @@ class Columns:
         Take a slot, without state. The caller holds the table's lock.
         """
         slot = self.free.pop() if self.free else self.grow()
-        self.clear(slot)
         self.key[slot] = key
         self.kind[slot] = SPECIAL if key is None else FRESH
         self.group[slot] = group
@@ -86,29 +84,21 @@ class Columns:
 
     def grow(self) -> int:
         """
-        Append a slot; the columns' ends are appended before anyone can know its number.
+        Append a slot; ``key`` last, since its length says how many there are.
         """
         slot = len(self.key)
-        for append in self._appends():
-            append()
+        self.kind.append(SPECIAL)
+        self.scaled.append(0)
+        self.fast.append(NEVER)
+        for column in (self.start, self.origin, self.last, self.meter):
+            column.append(0)
+        self.value.append(0)
+        self.group.append(UNMATCHED)
+        self.profile.append(None)
+        self.raw_map.append(None)
+        self.raw_key.append(None)
+        self.key.append(None)
         return slot
-
-    def _appends(self) -> tuple[Callable[[], object], ...]:
-        return (
-            lambda: self.kind.append(0),
-            lambda: self.scaled.append(0),
-            lambda: self.fast.append(NEVER),
-            lambda: self.start.append(0),
-            lambda: self.origin.append(0),
-            lambda: self.last.append(0),
-            lambda: self.meter.append(0),
-            lambda: self.value.append(0),
-            lambda: self.group.append(UNMATCHED),
-            lambda: self.profile.append(None),
-            lambda: self.raw_map.append(None),
-            lambda: self.raw_key.append(None),
-            lambda: self.key.append(None),
-        )
 
     def clear(self, slot: int) -> None:
         """
