@@ -10,6 +10,7 @@ from meterline.api import (
     DeliveryContract,
     Exporter,
     ExporterContext,
+    NotConnectedError,
     Outcome,
     PausedError,
     PluginSpec,
@@ -56,21 +57,18 @@ class FluentdExporter(Exporter[FluentdConfig]):
         :raises NotConnectedError: the server cannot be reached, or refuses.
         :raises PausedError: a certificate file cannot be used.
         """
-        if self._sender is None:
-            self._sender = self._new_sender()
-        self._sender.connect()
+        self._ready_sender()
 
     def send(self, batch: Batch) -> Receipt:
         """
         Send one message and wait for its acknowledgement.
         """
-        sender = self._sender or self._new_sender()
-        self._sender = sender
         entries, exceptions = _packed(batch)
         if not entries:
             return Receipt(exceptions=exceptions)
         chunk = chunk_id(batch.id)
         message = packed_forward(self.config.tag, entries, chunk)
+        sender = self._ready_sender()
         try:
             sender.deliver(message, chunk)
         except DoubtError as error:
@@ -83,6 +81,20 @@ class FluentdExporter(Exporter[FluentdConfig]):
         """
         if self._sender is not None:
             self._sender.disconnect()
+            self._sender = None
+
+    def _ready_sender(self) -> AckingSender:
+        """
+        Return a sender that has a connection; certificate files are read anew after one that failed.
+        """
+        if self._sender is None:
+            self._sender = self._new_sender()
+        try:
+            self._sender.connect()
+        except NotConnectedError:
+            self.close()
+            raise
+        return self._sender
 
     def _new_sender(self) -> AckingSender:
         config = self.config

@@ -73,12 +73,10 @@ class AckingSender(FluentSender):  # type: ignore[misc]  # fluent-logger has no 
 
     def deliver(self, message: bytes, chunk: str) -> None:
         """
-        Send one batch and wait until it is acknowledged.
+        Send one batch over the connection that ``connect`` made, and wait until it is acknowledged.
 
-        :raises NotConnectedError: nothing of it was sent.
         :raises DoubtError: anything else than the acknowledgement of this chunk; the connection is closed.
         """
-        self.connect()
         try:
             self.socket.sendall(message)
             answer = self._read(time.monotonic() + self._ack_timeout)

@@ -79,6 +79,7 @@ class OtlpExporter(Exporter[OtlpExporterConfig]):
         except grpc.RpcError as error:
             failure: Any = error
             if failure.code() is not grpc.StatusCode.INVALID_ARGUMENT:  # it is there, and wants more than nothing
+                self.close()  # the next one reads certificate files anew, and does not wait for gRPC's own backoff
                 words = f"{failure.code().name}: {failure.details()}"
                 raise NotConnectedError(f"connecting to {self.config.endpoint}: {words}") from error
 

@@ -386,6 +386,23 @@ def test_a_certificate_file_that_cannot_be_used_waits_for_a_person(exporter_for:
             exporter_for(1, tls={"ca_file": str(tmp_path / name)}).connect(None)
 
 
+def test_a_renewed_certificate_is_read_at_the_next_connection(
+    serve: Any, exporter_for: Any, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """
+    After a failed connection the files are read again, so that nobody has to restart.
+    """
+    server = serve(tls=server_tls(authority))
+    trustme.CA().cert_pem.write_to_path(tmp_path / "trusted.pem")
+    exporter = exporter_for(server, tls={"ca_file": str(tmp_path / "trusted.pem"), "server_name": "localhost"})
+    with pytest.raises(NotConnectedError):
+        exporter.connect(None)
+
+    authority.cert_pem.write_to_path(tmp_path / "trusted.pem")
+
+    exporter.connect(None)
+
+
 def test_a_unix_socket_is_an_endpoint(tmp_path: Path, exporter_for: Any, rng: random.Random) -> None:
     """
     A server on the same machine may listen on a socket in the file system.
@@ -419,7 +436,7 @@ def test_the_sender_is_fluent_loggers() -> None:
     assert issubclass(AckingSender, FluentSender)
     sender = AckingSender("tag", "127.0.0.1", 1, timeout=1, ack_timeout=1)
     with pytest.raises(NotConnectedError):
-        sender.deliver(b"x", "c")
+        sender.connect()
     assert sender.pendings is None
 
 

@@ -424,6 +424,24 @@ def test_tls_verifies_the_server(
     assert len(server.requests) == 1
 
 
+def test_a_renewed_certificate_is_read_at_the_next_connection(
+    serve: Any, exporter_for: Any, authority: trustme.CA, tmp_path: Path
+) -> None:
+    """
+    After a failed connection the files are read again, so that nobody has to restart.
+    """
+    server = serve(credentials=server_credentials(authority, mutual=False))
+    trustme.CA().cert_pem.write_to_path(tmp_path / "trusted.pem")
+    tls = {"ca_file": str(tmp_path / "trusted.pem"), "server_name": "localhost"}
+    exporter = exporter_for(server.endpoint, tls=tls, timeout_secs=1)
+    with pytest.raises(NotConnectedError):
+        exporter.connect(None)
+
+    authority.cert_pem.write_to_path(tmp_path / "trusted.pem")
+
+    exporter.connect(None)
+
+
 def test_a_certificate_file_that_cannot_be_used_waits_for_a_person(exporter_for: Any, tmp_path: Path) -> None:
     """
     A missing or broken file is nothing that passes by itself.
