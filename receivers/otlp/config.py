@@ -47,6 +47,15 @@ class KeyConfig(PluginConfig):
         default=None, description="Globs of the customers it may write for; absent: any customer."
     )
 
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> Self:
+        token = self.token.get_secret_value()
+        if token != token.strip() or not (token.isascii() and token.isprintable()):
+            raise ValueError(
+                f"reading token of {self.name!r}: no header can carry it; use printable ASCII without spaces at its ends"
+            )
+        return self
+
 
 class AuthConfig(PluginConfig):
     """

@@ -23,7 +23,7 @@ KEYS = {
     "keys": [
         {"name": "acme", "token": "old-secret", "customers": ["acme", "acme-*"]},
         {"name": "acme", "token": "new-secret", "customers": ["acme", "acme-*"]},
-        {"name": "ops", "token": "ops secret ü"},
+        {"name": "ops", "token": "ops secret"},
     ]
 }
 ACME = Principal("acme", ("acme", "acme-*"))
@@ -123,6 +123,8 @@ def test_no_token_is_printed(start: Any) -> None:
     [
         ([], "at least 1"),
         ([{"name": "a", "token": ""}], "at least 1"),
+        ([{"name": "a", "token": "from-a-file\n"}], "reading token of 'a': no header can carry it"),
+        ([{"name": "a", "token": "schlüssel"}], "no header can carry it"),
         ([{"name": "a", "token": "x"}, {"name": "b", "token": "x"}], "two of them have the same token"),
         (
             [{"name": "a", "token": "x"}, {"name": "a", "token": "y", "customers": ["c"]}],
