@@ -116,12 +116,21 @@ def test_an_alias_bomb_is_an_error_and_quick() -> None:
     assert sum(1 for _ in walk(root)) < 2 * MAX_NODES
 
 
-def test_deep_nesting_is_an_error_and_no_crash() -> None:
-    """A file nested thousands of levels deep is refused with words."""
-    data, reported = read("a: " + "[" * 1500 + "]" * 1500)
+@pytest.mark.parametrize(("depth", "code"), [(49, None), (50, "ML005"), (100, "ML005"), (250, "ML005"), (900, "ML002")])
+def test_deep_nesting_is_an_error_and_no_crash(depth: int, code: str | None) -> None:
+    """Values may be nested so deep as anybody needs; deeper is refused with words, and never overflows the stack."""
+    _, reported = read("a: " + "[" * depth + "]" * depth)
 
-    assert data is None
-    assert [report[1] for report in reported] == ["ML002"]
+    assert [report[1] for report in reported] == ([code] if code else [])
+
+
+def test_aliases_nest_as_deep_as_what_they_name() -> None:
+    """Depth counts aliases written out."""
+    lines = ["a0: &a0 x", *(f"a{level}: &a{level} [*a{level - 1}]" for level in range(1, 60))]
+
+    _, reported = read("\n".join(lines))
+
+    assert {report[1] for report in reported} == {"ML005"}
 
 
 PLAIN = st.recursive(

@@ -10,7 +10,7 @@ CODES: Final[Mapping[str, str]] = {
     "ML002": "The file is not YAML.",
     "ML003": "A tab stands where YAML wants spaces.",
     "ML004": "A key stands twice in one mapping.",
-    "ML005": "Aliases stand inside themselves, or write out to too many values.",
+    "ML005": "Values are nested too deep; or aliases stand inside themselves, or write out to too many values.",
     "ML006": "YAML that a config cannot be: empty, several documents, unknown tags, keys that are no text.",
     "ML010": "An environment variable that is named is not set.",
     "ML011": "A file that is named in `${file:PATH}` cannot be read.",

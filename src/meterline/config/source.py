@@ -21,6 +21,9 @@ Report: TypeAlias = Callable[["Span", str, str, str], None]
 MAX_NODES: Final = 100_000
 """How many values a config may have, aliases written out."""
 
+MAX_DEPTH: Final = 50
+"""How deep values may be nested in each other."""
+
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT: Final = re.compile(r"[-+]?[0-9]+")
@@ -165,6 +168,8 @@ class _Builder:
         item = Item(self._span(node), end, kind="unknown")
         if node in self._open:
             self._report(item.span, "ML005", "reading YAML: an alias stands inside what it names", "")
+        elif len(self._open) == MAX_DEPTH:
+            self._report(item.span, "ML005", f"reading YAML: nested deeper than {MAX_DEPTH} levels", "")
         elif self._count == MAX_NODES:
             self._report(item.span, "ML005", f"reading YAML: over {MAX_NODES} values, aliases written out", "")
         elif self._count < MAX_NODES:
