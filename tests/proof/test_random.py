@@ -55,7 +55,8 @@ class Sent:
         """
         Say whether it has points that only the request's digest can tell from a repeat.
         """
-        return any(point.kind == "delta" and point.claims and point.start in {0, point.time} for point in self.points)
+        known = (point for point in self.points if point.kind == "delta" and point.claims and point.invalid is None)
+        return any(point.start in {0, point.time} for point in known)
 
 
 class Source:
