@@ -112,7 +112,7 @@ class Exporter(ABC, Generic[C]):
     @abstractmethod
     def connect(self, checkpoint: bytes | None) -> None:
         """
-        Make ready to send; ``checkpoint`` is the last one stored with a receipt, None at the first start.
+        Make ready to send; ``checkpoint`` is the last one stored, None at the first start.
 
         Called before the first ``send``, and again after ``send`` raised, a receipt held RETRY or UNKNOWN outcomes, or a
         receipt could not be stored.
@@ -141,7 +141,7 @@ class Exporter(ABC, Generic[C]):
 
     def settled(self) -> None:
         """
-        Called after the receipt of the last ``send`` is durable, before anything else is sent.
+        Called after the receipt of the last ``send``, or a pending checkpoint, is durable, before anything else is sent.
         """
 
     def pending_checkpoint(self) -> bytes | None:

@@ -74,6 +74,20 @@ class Books:
         """
         self.commit(lambda connection: deliveries.store_checkpoint(connection, self.name, checkpoint))
 
+    def show_pause(self, reason: str | None, unsent: BatchRow | None = None) -> None:
+        """
+        Show whether this exporter is paused, if the ledger does not yet; ``unsent``: the batch that met the pause.
+        """
+        if unsent is None and self.row.paused == reason:
+            return
+
+        def work(connection: apsw.Connection) -> None:
+            if unsent is not None:
+                deliveries.reschedule(connection, self.name, unsent)
+            deliveries.pause(connection, self.name, reason)
+
+        self.commit(work)
+
     def load(self) -> list[BatchRow]:
         """
         Read this exporter's row and batches, after every job queued before.

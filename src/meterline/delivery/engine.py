@@ -127,7 +127,8 @@ class Delivery:
         self._tide.abandoned.set()
         self._ring()
         self._watch.close()
-        stuck = [worker.name for worker in self._workers if not worker.join(LEAVE_SECS)]
+        end = self._clock.monotonic() + LEAVE_SECS
+        stuck = [worker.name for worker in self._workers if not worker.join(end - self._clock.monotonic())]
         if stuck:
             self._log.warning("a send did not end in time; its batch is unknown at the next start", exporters=stuck)
 

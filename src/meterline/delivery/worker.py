@@ -8,11 +8,8 @@ an error nobody expected starts again from the ledger.
 
 import random
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
-
-import apsw
 
 from meterline.api import Exporter, PausedError, Receipt
 from meterline.api.receipt import unknown_all
@@ -111,11 +108,11 @@ class Worker:
     def _turn(self) -> None:
         now = self._clock.monotonic()
         if self.paused is not None:
-            self._show_pause()
+            self.books.show_pause(self.paused)
             self.bell.sleep(PAUSED_SECS)
             return
         stock = self.stock or self._load()
-        self._show_pause()
+        self.books.show_pause(None)
         if now < self._pace.all_until:
             self.bell.sleep(self._pace.all_until - now)
         elif not self._shared.room_to_record():
@@ -239,23 +236,11 @@ class Worker:
         delay = self._pace.disconnected(self._clock.monotonic(), self._random.random())
         self._log.warning("connecting failed", error=failure, next_try_secs=round(delay, 1))
 
-    def _pause(self, reason: str, also: Callable[[apsw.Connection], object] | None = None) -> None:
-        def work(connection: apsw.Connection) -> None:
-            if also is not None:
-                also(connection)
-            deliveries.pause(connection, self.name, reason)
-
+    def _pause(self, reason: str, unsent: BatchRow | None = None) -> None:
         self.paused = reason
         self.port.disconnect()
         self._log.error("exporter paused", reason=reason)
-        self.books.commit(work)
-
-    def _show_pause(self) -> None:
-        """
-        Have the ledger show whether this exporter is paused, if it does not yet.
-        """
-        if self.books.row.paused != self.paused:
-            self.books.commit(lambda connection: deliveries.pause(connection, self.name, self.paused))
+        self.books.show_pause(reason, unsent)
 
     def _store_checkpoints(self) -> None:
         exporter = self.port.exporter
@@ -333,7 +318,7 @@ class Worker:
     def _stand_still(self, batch: StoredBatch, reason: str) -> None:
         row = replace(batch.row, sending=0, next_at=self._clock.now_ns(), reason=reason)
         self.desk.wait_for(row)
-        self._pause(reason, lambda connection: deliveries.reschedule(connection, self.name, row))
+        self._pause(reason, row)
 
     def _settle(self, stock: Stock, batch: StoredBatch, receipt: Receipt) -> None:
         decision = self.desk.judge(stock, batch, receipt)

@@ -4,15 +4,18 @@ The exporter ``faulty`` against the contract kit, and its seeded decisions.
 
 import json
 import random
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from meterline.api import Batch, ExporterContext, NotConnectedError, Receipt, RetryableError
+from meterline.api import Batch, ExporterContext, NotConnectedError, Receipt, RetryableError, SystemClock
 from meterline.api.receipt import rejected_all
 from meterline.exporters.faulty import FaultyExporter
 from meterline.exporters.faulty.config import FaultyConfig
+from meterline.exporters.faulty.plugin import FaultyError
 from meterline.testing.exporters import NAME, QUICK, Backend, Fault, exporter_suite
+from meterline.testing.rig import RigRecords, usage
 
 CALM = {f"{what}_ratio": 0.0 for what in ("retry", "reject", "unknown", "raise", "disconnect", "slow")}
 
@@ -67,3 +70,87 @@ class FaultyBackend(Backend):
 
 
 TestContract = exporter_suite(FaultyBackend)
+
+
+class Lines(RigRecords):
+    """
+    A batch of a hundred records.
+    """
+
+    id, number = "ledger/x/1", 1
+
+    def __init__(self, attempt: int = 1) -> None:
+        super().__init__([usage(number) for number in range(100)])
+        self.attempt = attempt
+
+    @property
+    def records(self) -> Sequence[Any]:
+        return self._records
+
+    def encode(self, fmt: Any, ordinals: Any = None) -> bytes:
+        return super().encode(fmt, range(len(self)))
+
+
+def _outcomes(attempts: range, **options: Any) -> list[str]:
+    context = ExporterContext("ledger", SystemClock(), None)
+    exporter = FaultyExporter("x", FaultyConfig(type="faulty", **{**CALM, **options}), context)
+    exporter.connect(None)
+    found = []
+    for attempt in attempts:
+        try:
+            receipt = exporter.send(Lines(attempt))
+        except (FaultyError, NotConnectedError) as error:
+            found.append(type(error).__name__)
+        else:
+            found.append(",".join(receipt.of(position).verdict.value for position in range(100)))
+    exporter.close()
+    return found
+
+
+def test_it_fails_by_its_seed() -> None:
+    """
+    The same seed fails the same way, another one differently; every kind of failure comes.
+    """
+    options = {
+        "retry_ratio": 0.1,
+        "reject_ratio": 0.1,
+        "unknown_ratio": 0.2,
+        "raise_ratio": 0.2,
+        "disconnect_ratio": 0.2,
+    }
+    first = _outcomes(range(1, 40), seed=1, **options)
+    assert first == _outcomes(range(1, 40), seed=1, **options)
+    assert first != _outcomes(range(1, 40), seed=2, **options)
+    assert {"FaultyError", "NotConnectedError"} <= set(first)
+    words = {word for text in first for word in text.split(",")}
+    assert {"delivered", "retry", "rejected", "unknown"} <= words
+
+
+def test_what_it_refuses_for_good_it_never_takes() -> None:
+    """
+    A record's rejection depends on its id alone; a retry does not last.
+    """
+    rejected = [[word == "rejected" for word in text.split(",")] for text in _outcomes(range(1, 9), reject_ratio=0.3)]
+    assert all(each == rejected[0] for each in rejected)
+    assert 10 < sum(rejected[0]) < 60
+    later = [text.split(",") for text in _outcomes(range(1, 30), retry_ratio=0.5)]
+    assert all("delivered" in words for words in zip(*later, strict=True))
+
+
+def test_slow_sends_take_longer() -> None:
+    """
+    ``slow_secs`` is added to the sends that are drawn.
+    """
+    began = time.monotonic()
+    _outcomes(range(1, 3), slow_ratio=1, slow_secs=0.1)
+    assert time.monotonic() - began >= 0.2
+
+
+def test_a_torn_line_is_cut_off(tmp_path: Path) -> None:
+    """
+    Half a line from a crash does not spoil the next record.
+    """
+    path = tmp_path / "kept.ndjson"
+    path.write_text('{"id": "1"}\n{"id": "2')
+    _outcomes(range(1, 2), path=path)
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 101
