@@ -25,7 +25,7 @@ receivers:
           - {{name: literal, token: {CANARY}1}}
           - {{name: quoted, token: "{CANARY}2", customers: [acme]}}
           - name: block
-            token: |
+            token: |-
               {CANARY}3
           - name: environment
             token: ${{env:TOKEN}}
@@ -73,7 +73,7 @@ def test_a_good_config_shows_none(tmp_path: Path) -> None:
 
     assert CANARY not in outputs(config)
     tokens = [key.token.get_secret_value() for key in config.receivers["otlp"].grpc.auth.keys]  # type: ignore[attr-defined]
-    assert tokens == [f"{CANARY}1", f"{CANARY}2", f"{CANARY}3\n", f"{CANARY}4", f"x{CANARY}5"]
+    assert tokens == [f"{CANARY}1", f"{CANARY}2", f"{CANARY}3", f"{CANARY}4", f"x{CANARY}5"]
     assert "${env:TOKEN}" in config.source_text
     assert "endpoint: 0.0.0.0:4317" in config.source_text
 
