@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -114,3 +115,14 @@ def test_balance_line() -> None:
     balance = {"received": 15, "recorded": 5, "no_usage": 4, "duplicate": 3, "unmatched": 2, "quarantined": 1}
 
     assert balance_line(balance) == "15 received = 5 recorded + 4 no_usage + 3 duplicate + 2 unmatched + 1 quarantined"
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_errors_are_coloured_on_a_terminal(tmp_path: Path, no_color: str) -> None:
+    """The word `error` is red on a terminal, and plain with NO_COLOR."""
+    code = f"from meterline.cli import main; main(['validate', {str(tmp_path / 'none.yaml')!r}], standalone_mode=False)"
+    wrapped = f"try:\n    {code}\nexcept SystemExit as end:\n    assert end.code == 78"
+    shown = on_a_terminal([sys.executable, "-c", wrapped], {"NO_COLOR": no_color, "TERM": "xterm"})
+
+    assert "opening config" in shown
+    assert ("\x1b[31m" in shown) is (no_color == "")
