@@ -567,3 +567,95 @@ def test_telemetry_reads_what_the_ledger_holds(rig: Rig, make: Make) -> None:
     rig.wait_delivered()
     wait(lambda: samples()["delivered_records"] == 7)
     assert (samples()["pending_records"], samples()["oldest_pending_seconds"]) == (0, 0)
+
+
+def test_what_was_formed_and_not_sent_is_taken_back_at_stop(rig: Rig, make: Make) -> None:
+    """
+    The next batch is formed with the last receipt; when the stop comes before its send, it is not unknown afterwards.
+    """
+    exporter = make(promise=CAREFUL, batch={"max_records": 5, "max_wait_secs": 0.02})
+    rig.append(some(0, 10))
+    exporter.settled = lambda: setattr(rig, "room", False)
+    rig.start(exporter)
+    wait(lambda: rig.sql("SELECT number, sending FROM batch") == [(2, 1)])
+    rig.stop(0.2)
+    assert rig.sql("SELECT number, attempt, sending FROM batch") == [(2, 0, 0)]
+    rig.room = True
+    again = make(promise=CAREFUL)
+    rig.start(again)
+    assert rig.wait_delivered()["x"].row.held == 0
+    assert [sent.attempt for sent in again.sent] == [1]
+
+
+def test_a_batch_that_cannot_be_recorded_is_not_sent(rig: Rig, make: Make) -> None:
+    """
+    When forming fails, nothing was sent, and the same records come again under the same number.
+    """
+    exporter = make()
+    rig.transactor.fail_next = []
+    rig.start(exporter)
+    wait(lambda: exporter.connects)
+    rig.transactor.fail_next = [LedgerFullError("full"), ValueError("a bug")]
+    rig.append(some(0, 3))
+    rig.wait_delivered()
+    assert [(sent.number, len(sent.ids)) for sent in exporter.sent] == [(1, 3)]
+
+
+def test_a_receipt_is_kept_through_many_failures(rig: Rig, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    It is stored as soon as the ledger takes it, and the batch behind it is planned anew.
+    """
+    monkeypatch.setattr("meterline.delivery.desk.TROUBLE_SECS", 0.02)
+    exporter = make(batch={"max_records": 5, "max_wait_secs": 0.02})
+    full = iter([[LedgerFullError("full")] * 4])
+
+    def send(_batch: Batch) -> Receipt:
+        rig.transactor.fail_next += next(full, [])
+        return Receipt()
+
+    exporter.answer = send
+    rig.append(some(0, 12))
+    rig.start(exporter)
+    rig.wait_delivered()
+    assert [sent.number for sent in exporter.sent] == [1, 2, 3]
+    assert [id_ for sent in exporter.sent for id_ in sent.ids] == [record.id for record in rig.created]
+
+
+@pytest.mark.parametrize("error", [OSError("rename failed"), PausedError("look at it")])
+def test_trouble_after_a_receipt_starts_again_from_the_ledger(rig: Rig, make: Make, error: Exception) -> None:
+    """
+    What a plugin raises when it is told that its receipt is durable costs no record, and a pause is shown.
+    """
+    exporter = make(promise=CUTTING, batch={"max_records": 5, "max_wait_secs": 0.02})
+    errors = iter([error])
+
+    def settled() -> None:
+        for each in errors:
+            raise each
+
+    exporter.settled = settled
+    rig.append(some(0, 12))
+    delivery = rig.start(exporter)
+    if isinstance(error, PausedError):
+        rig.wait_until(lambda states: states["x"].paused == "look at it")
+        assert delivery.resume("x")
+    rig.wait_delivered()
+    assert len(exporter.connects) == 2
+    assert {id_ for sent in exporter.sent for id_ in sent.ids} == {record.id for record in rig.created}
+
+
+def test_a_plugin_that_fails_to_close_harms_nobody(rig: Rig, make: Make) -> None:
+    """
+    The stop ends as if it had closed.
+    """
+    exporter = make()
+
+    def close() -> None:
+        raise OSError("cannot")
+
+    exporter.close = close
+    rig.start(exporter)
+    rig.append(some(0, 3))
+    rig.wait_delivered()
+    rig.stop()
+    assert rig.states()["x"].row.delivered == 3
