@@ -23,8 +23,9 @@ def command(config: Path) -> None:
     """
     Run the gateway until SIGTERM or SIGINT.
 
-    Prints a line for each address it is bound to. The first signal stops gracefully: no new requests, those in flight
-    finish, what is pending is delivered for up to shutdown_timeout_secs. A second one ends the process at once.
+    Prints a line for each address it is bound to, then `ready`. The first signal stops gracefully: no new requests,
+    those in flight finish, what is pending is delivered for up to shutdown_timeout_secs. A second one ends the process
+    at once.
     """
     with StopSignal() as stop:
         serve(read_config(config), stop)
