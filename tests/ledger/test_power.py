@@ -5,6 +5,7 @@ Each round runs a ledger over a VFS that drops what was not synced, lets the pow
 what is left. Planted bugs show that the rounds would notice.
 """
 
+import contextlib
 import random
 import shutil
 from collections.abc import Callable
@@ -150,6 +151,29 @@ def test_what_was_answered_is_there_a_thousand_times(rounds: Rounds) -> None:
     """The same, 1,000 rounds: the rate of loss is below 0.3 % with 95 % confidence."""
     assert rounds.failed(FULL) == 0
     assert rounds.lost_writes > FULL
+
+
+@pytest.mark.parametrize("keep", ["nothing", "sectors"])
+def test_power_loss_while_a_ledger_is_made(
+    tmp_path: Path, rng: random.Random, make: Any, clock: Any, keep: Any
+) -> None:
+    """Wherever the power fails while a new ledger is made, the next start makes it, or finds it whole."""
+    moment, made = 0, False
+    while not made:
+        moment += 1
+        path = tmp_path / f"{moment}.db"
+        disk = Disk(rng, keep)
+        disk.fail_after(moment)
+        with contextlib.suppress(MeterlineError):
+            Ledger.open(path, OPTIONS, clock, vfs=disk.name).close()
+        made = not disk.failed
+        disk.lose()
+        with open_reader(path) as reader:
+            assert reader.last_seq() == 0
+        ledger = Ledger.open(path, OPTIONS, clock)
+        ledger.commit(make.group(1))
+        ledger.close()
+    assert moment > 10
 
 
 def test_synchronous_normal_is_noticed(rounds: Rounds) -> None:

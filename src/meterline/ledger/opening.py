@@ -2,6 +2,7 @@
 Makes the ledger's file, and the one connection that writes it.
 """
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -45,7 +46,8 @@ def _open(path: Path, vfs: str | None, now_ns: int) -> apsw.Connection:
         with faults.raised_as_meant(connection, f"opening ledger '{path}'"):
             _prepare(connection, path, now_ns)
     except BaseException:
-        connection.close()
+        with contextlib.suppress(apsw.Error):  # the first error says more
+            connection.close()
         raise
     sync_directory(path.parent)
     return connection

@@ -263,7 +263,7 @@ def open_reader(path: Path, *, vfs: str | None = None) -> LedgerReader:
 
     :raises ConfigurationError: it cannot be read, or is no ledger of this version; with the remedy.
     """
-    if not path.exists():
+    if not path.exists() or _unfinished(path):
         return _empty()
     connection = _connect(path, vfs)
     try:
@@ -296,6 +296,14 @@ def _connect(path: Path, vfs: str | None) -> apsw.Connection:
 
 def _unreadable(path: Path, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"reading ledger '{path}': {error}; let this user read it and its directory")
+
+
+def _unfinished(path: Path) -> bool:
+    """
+    Say whether its creation was cut off, or goes on now: only then does a ledger have a rollback journal.
+    """
+    journal = Path(f"{path}-journal")
+    return journal.exists() and journal.stat().st_size > 0
 
 
 def _settled(path: Path) -> bool:
