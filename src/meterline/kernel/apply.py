@@ -2,7 +2,7 @@
 One batch into the open frame: repeats of whole requests first, then block by block.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from operator import eq
 
 from meterline.kernel import canonical
@@ -122,19 +122,19 @@ def _apply_block(core: Core, call: Call, batch: PythonBatch, block: Block, diges
         request = Request(digest, batch.decisions)
         for index in range(block.n):
             apply_record(core, call, block, index, request)
-    elif isinstance(block, DistributionBlock) or not apply_block(core, call, block):
-        _apply_points(core, call, batch, block)
+    elif isinstance(block, DistributionBlock):
+        _apply_points(core, call, batch, block, range(block.n))
+    elif block.n:
+        _apply_points(core, call, batch, block, apply_block(core, call, block))
 
 
-def _apply_points(core: Core, call: Call, batch: PythonBatch, block: NumberBlock | DistributionBlock) -> None:
+def _apply_points(
+    core: Core, call: Call, batch: PythonBatch, block: NumberBlock | DistributionBlock, indexes: Sequence[int]
+) -> None:
+    """
+    Step points by time, so that late points of one request are not late (otlp.md C7.3).
+    """
     decisions = batch.decisions
-    for index in _order(block):
-        apply_point(core, call, block, index, decisions.get(block.first + index, _UNDECIDED))
-
-
-def _order(block: NumberBlock | DistributionBlock) -> Iterable[int]:
-    """
-    Return the order in which points are stepped: by time, so that late points of one request are not late (otlp.md C7.3).
-    """
     times = block.times if isinstance(block, NumberBlock) else [point.time for point in block.points]
-    return sorted(range(block.n), key=times.__getitem__)
+    for index in sorted(indexes, key=times.__getitem__):
+        apply_point(core, call, block, index, decisions.get(block.first + index, _UNDECIDED))

@@ -15,7 +15,8 @@ Number: TypeAlias = int | float | None
 
 class NumberBlock:
     """
-    The points of a sum or gauge.  ``keys``: the raw attribute fields of each; ``plain``: all values are int, no flags.
+    The points of a sum or gauge.  ``keys``: the raw attribute fields of each; ``kind``: "q" when all values
+    are int, "d" when all are double, "" when they are mixed, absent, or have flags.
 
     ``bound``: the table, and its version, that ``slots`` are of.
     ``head`` is joined fixed-size beginnings of the points, which their keys complete; or b"" and ``payloads`` has them whole.
@@ -28,9 +29,10 @@ class NumberBlock:
         "flags",
         "head",
         "keys",
+        "kind",
         "n",
         "payloads",
-        "plain",
+        "shapes",
         "size",
         "slots",
         "starts",
@@ -50,7 +52,8 @@ class NumberBlock:
         self.times: Sequence[int] = ()
         self.values: Sequence[Number] = ()
         self.flags: dict[int, int] = {}
-        self.plain = False
+        self.kind = ""
+        self.shapes: dict[bytes, object] = {}
         self.head = b""
         self.size = 0
         self.payloads: list[bytes] = []

@@ -1,167 +1,184 @@
 """
-Blocks of usual points: known streams, newer readings, nothing to ask. Column by column where a whole block is usual.
+Blocks of usual points: known streams with newer readings, and new streams that say since when they count. Column by column.
 
 The hot loops of the kernel: benchmarks/kernel.py, "apply".
 """
 
-from array import array
-from collections.abc import Iterable, Sequence
-from operator import ge, gt, sub
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Sequence
+from operator import ge, gt, itemgetter, sub
+from typing import Any, Final, NamedTuple
 
 from meterline.kernel.batch import NumberBlock
-from meterline.kernel.core import Call, Core
-from meterline.kernel.groups import Profile
+from meterline.kernel.core import PREFIX, Call, Core
+from meterline.kernel.framing import Kind
+from meterline.kernel.groups import Group, Profile
+from meterline.kernel.places import Places
 from meterline.kernel.seam import Temporality
-from meterline.kernel.state import CHUNK_BITS
+from meterline.kernel.state import CUMULATIVE, DELTA, FRESH, NEVER
 from meterline.kernel.steps.delta import ENTRY, KEEP, WIDE_ENTRY, WIDE_KEEP
 from meterline.quantity import AMOUNT_ONE, amount_from_double
 
-_NEAR: Final = 4
 _RANGE: Final = AMOUNT_ONE << 63
 """Amounts below this are in range for every plain part, as all int64 are."""
 
 _pack = ENTRY.pack
-_pack_wide = WIDE_ENTRY.pack
 
 
-class Places:
+def _pack_wide(time: int, value: int) -> bytes:
+    return WIDE_ENTRY.pack(time, value.to_bytes(16, "little", signed=True))
+
+
+class Readings(NamedTuple):
     """
-    The slots of a block, which must all differ. Slots in a row, as streams that came together have, are read as slices.
+    Points as columns; values are whole numbers, or in 10^-18 when ``wide``. None stands for a double that is no amount.
     """
 
-    __slots__ = ("_first", "_last", "ordered", "slots")
+    slots: list[int]
+    starts: list[int]
+    times: list[int]
+    values: list[Any]
+    wide: bool
+    delta: bool
 
-    def __init__(self, slots: list[int]) -> None:
+    def part(self, indexes: list[int]) -> "Readings":
         """
-        Take the slots of a block.
+        Return some of the points.
         """
-        count = len(slots)
-        first = slots[0]
-        self.slots = slots
-        self._first, self._last = first, first + count
-        self.ordered = slots[-1] - first == count - 1 and slots == list(range(first, first + count))
-
-    @property
-    def distinct(self) -> bool:
-        """
-        Say whether no slot stands twice.
-        """
-        return self.ordered or len(set(self.slots)) == len(self.slots)
-
-    def read(self, column: Any) -> list[Any]:
-        """
-        Read a column at the slots.
-        """
-        if self.ordered:
-            part = column[self._first : self._last]
-            return part if type(part) is list else part.tolist()
-        return list(map(column.__getitem__, self.slots))
-
-    def write(self, column: Any, values: Sequence[Any]) -> None:
-        """
-        Write a column at the slots.
-        """
-        if not self.ordered:
-            for slot, value in zip(self.slots, values, strict=True):
-                column[slot] = value
-        elif type(column) is list:
-            column[self._first : self._last] = values
+        if len(indexes) == 1:
+            columns: Any = [[column[indexes[0]]] for column in self[:4]]
         else:
-            column[self._first : self._last] = array(column.typecode, values)
-
-    def chunks(self) -> Iterable[int]:
-        """
-        Return the chunks of the snapshot that the slots are in; a few more when they lie near each other.
-        """
-        low, high = (self._first, self._last - 1) if self.ordered else (min(self.slots), max(self.slots))
-        if high - low <= _NEAR * len(self.slots):
-            return range(low >> CHUNK_BITS, (high >> CHUNK_BITS) + 1)
-        return {slot >> CHUNK_BITS for slot in self.slots}
+            pick = itemgetter(*indexes)
+            columns = [list(pick(column)) for column in self[:4]]
+        return Readings(*columns, self.wide, self.delta)
 
 
-def apply_block(core: Core, call: Call, block: NumberBlock) -> bool:
+def apply_block(core: Core, call: Call, block: NumberBlock) -> Sequence[int]:
     """
-    Apply a whole block of usual points; False: nothing was done, take them one by one.
+    Apply the usual points of a block; return the indexes of the others, for which nothing was done.
     """
-    found = _readings(block)
-    if found is None or not block.slots or not _plausible(call, block):
-        return False
-    values, wide = found
-    places = Places(block.slots)
-    if not places.distinct or not (call.source.any or _allowed(core, call, block.slots)):
-        return False
-    starts = [-2 - start for start in block.starts] if wide else block.starts
+    points = _readings(block)
+    if points is None:
+        return range(block.n)
+    every = Places(points.slots)
+    if None not in points.values and _plausible(call, points.times) and every.distinct:
+        allowed = call.source.any or all(map(call.source.may_all, set(every.read(core.columns.group))))
+        if allowed and (_known(core, call, every, points) or _fresh(core, call, every, points)):
+            return ()
+    return _split(core, call, points)
+
+
+def _readings(block: NumberBlock) -> Readings | None:
+    """
+    Return the points of a block as columns; None when some are int and some double, or have flags.
+    """
+    values: Any = block.values
+    if not block.kind or not block.slots:
+        return None
+    wide = block.kind == "d"
+    if wide:
+        values = list(map(amount_from_double, values))
+    delta = block.entry.temporality is Temporality.DELTA
+    starts: Any = block.starts
+    times: Any = block.times
+    return Readings(block.slots, starts, times, values, wide, delta)
+
+
+def _plausible(call: Call, times: list[int]) -> bool:
+    return min(times) >= call.min_time and max(times) <= call.max_time
+
+
+def _split(core: Core, call: Call, points: Readings) -> list[int]:
+    """
+    Sort points into known, fresh and slow ones; those that no rule matches are counted.
+    """
+    groups, fast, kinds = core.columns.group, core.columns.fast, core.columns.kind
+    counts = Counter(points.slots)
+    known: list[int] = []
+    fresh: list[int] = []
+    slow: list[int] = []
+    unmatched = 0
+    for index, (slot, start, time, value) in enumerate(zip(*points[:4], strict=True)):
+        group = groups[slot]
+        if group.unmatched:
+            unmatched += 1
+        elif (
+            value is None
+            or counts[slot] > 1
+            or not call.min_time <= time <= call.max_time
+            or not call.source.may_all(group)
+        ):
+            slow.append(index)
+        elif fast[slot] == (-2 - start if points.wide else start):
+            (known if _grows(core, points, slot, (start, time, value)) else slow).append(index)
+        else:
+            opens = kinds[slot] == FRESH and _opens(core, group, points.delta, (start, time, value))
+            (fresh if opens and _closed(core, slot) else slow).append(index)
+    if unmatched:
+        core.unmatched(call, unmatched)
+    for indexes, take in ((known, _known), (fresh, _fresh)):
+        if indexes:
+            part = points.part(indexes)
+            if not take(core, call, Places(part.slots), part):
+                slow += indexes
+    return slow
+
+
+def _grows(core: Core, points: Readings, slot: int, point: tuple[int, int, int]) -> bool:
+    start, time, value = point
+    c = core.columns
+    if points.delta:
+        return time > start and value >= 0
+    return bool(time > c.last[slot] and value >= c.value[slot])
+
+
+# Known streams
+
+
+def _known(core: Core, call: Call, places: Places, points: Readings) -> bool:
+    """
+    Apply points of known streams; False, and nothing done, when one of them does not simply go on.
+    """
+    starts = [-2 - start for start in points.starts] if points.wide else points.starts
     if places.read(core.columns.fast) != starts:
         return False
-    is_delta = block.entry.temporality is Temporality.DELTA
-    take = _deltas if is_delta else _counters
-    done = take(core, call, block, places, values, wide=wide)
+    done = (_deltas if points.delta else _counters)(core, call, places, points)
     if done:
         core.dirty.update(places.chunks())
     return done
 
 
-def _readings(block: NumberBlock) -> tuple[Sequence[int], bool] | None:
-    """
-    Return the values of a block: whole, or in 10^-18 (True); None when some point is unusual.
-    """
-    values: Any = block.values
-    if block.plain:
-        return values, False
-    if block.flags or not block.head:
-        return None
-    wide: list[Any] = list(map(amount_from_double, values))
-    return None if None in wide else (wide, True)
-
-
-def _plausible(call: Call, block: NumberBlock) -> bool:
-    times = block.times
-    return min(times) >= call.min_time and max(times) <= call.max_time
-
-
-def _allowed(core: Core, call: Call, slots: Iterable[int]) -> bool:
-    groups = core.columns.group
-    return all(map(call.source.may_all, {groups[slot] for slot in slots}))
-
-
-def _counters(core: Core, call: Call, block: NumberBlock, places: Places, values: Sequence[int], *, wide: bool) -> bool:
+def _counters(core: Core, call: Call, places: Places, points: Readings) -> bool:
     """
     Apply readings of counters, if each is later and not smaller than the last.
     """
     c = core.columns
-    times = block.times
+    times, values = points.times, points.values
     lasts, before = places.read(c.last), places.read(c.value)
     if not (max(lasts) < min(times) or all(map(gt, times, lasts))) or not all(map(ge, values, before)):
         return False
     amounts = list(map(sub, values, before))
-    if wide and max(amounts) >= _RANGE:
+    if points.wide and max(amounts) >= _RANGE:
         return False
     places.write(c.last, times)
     places.write(c.value, values)
     core.opened(call.received_at).ops.append((_undo_counters, places, lasts, before))
-    _rows(core, call, places, (lasts, times, amounts), wide=wide)
+    _rows(core, call, places, (lasts, times, amounts), wide=points.wide)
     return True
 
 
-def _deltas(core: Core, call: Call, block: NumberBlock, places: Places, values: Sequence[int], *, wide: bool) -> bool:
+def _deltas(core: Core, call: Call, places: Places, points: Readings) -> bool:
     """
     Apply windows that begin where what is covered ends.
     """
     c = core.columns
-    times, starts = block.times, block.starts
+    starts, times, values, wide = points.starts, points.times, points.values, points.wide
     if not all(map(gt, times, starts)) or min(values) < 0 or (wide and max(values) >= _RANGE):
         return False
     tails = places.read(c.value)
-    if wide:
-        entries: Any = [
-            _pack_wide(time, value.to_bytes(16, "little", signed=True))
-            for time, value in zip(times, values, strict=True)
-        ]
-        grown = [tail[-WIDE_KEEP:] + entry for tail, entry in zip(tails, entries, strict=True)]
-    else:
-        grown = [tail[-KEEP:] + entry for tail, entry in zip(tails, map(_pack, times, values), strict=True)]
-    places.write(c.value, grown)
+    keep = WIDE_KEEP if wide else KEEP
+    entries = map(_pack_wide if wide else _pack, times, values)
+    places.write(c.value, [tail[-keep:] + entry for tail, entry in zip(tails, entries, strict=True)])
     places.write(c.last, times)
     places.write(c.fast, [-2 - time for time in times] if wide else times)
     core.opened(call.received_at).ops.append((_undo_deltas, places, starts, tails, wide))
@@ -169,7 +186,83 @@ def _deltas(core: Core, call: Call, block: NumberBlock, places: Places, values: 
     return True
 
 
-Rows = tuple[Sequence[int], Sequence[int], Sequence[int]]
+# New streams
+
+
+def _opens(core: Core, group: Group, delta: bool, point: tuple[int, int, int]) -> bool:  # noqa: FBT001
+    """
+    Say whether a new stream's first point counts as it stands: it has a window, and all its charges count from before it.
+    """
+    start, time, value = point
+    if len(group.parts) != 1 or group.raws or not group.parts[0].plain or group.gen != core.plan[0]:
+        return False
+    since = group.parts[0].initial.since_max
+    return 0 < start < time and value >= 0 and (time > since if delta else start >= since)
+
+
+def _closed(core: Core, slot: int) -> bool:
+    """
+    Say whether the stream has no open raw entry, and no older generation's profile.
+    """
+    c = core.columns
+    if c.profile[slot] is not None:
+        return False
+    return not core.open_streams or c.identity(slot)[:PREFIX] not in core.open_streams
+
+
+def _fresh(core: Core, call: Call, places: Places, points: Readings) -> bool:
+    """
+    Open new streams, a row for each; False, and nothing done, when one of them is not new or not usual.
+    """
+    c = core.columns
+    slots = places.slots
+    groups: list[Group] = places.read(c.group)
+    if any(kind != FRESH for kind in map(c.kind.__getitem__, slots)) or not all(_closed(core, slot) for slot in slots):
+        return False
+    if not all(map(_opens, [core] * len(slots), groups, [points.delta] * len(slots), zip(*points[1:4], strict=True))):
+        return False
+    if points.wide and max(points.values) >= _RANGE:
+        return False
+    profiles = [group.parts[0].initial for group in groups]
+    _open(core, call, places, points, profiles)
+    _rows(core, call, places, (points.starts, points.times, points.values), wide=points.wide)
+    core.dirty.update(places.chunks())
+    return True
+
+
+def _open(core: Core, call: Call, places: Places, points: Readings, profiles: list[Profile]) -> None:
+    c = core.columns
+    frame = core.opened(call.received_at)
+    frame.ops.append((_undo_open, places))
+    slots, starts, times, values = points[:4]
+    epochs = [0] * len(slots) if points.delta else starts
+    meter = frame.next_meter
+    kind = Kind.DELTA if points.delta else Kind.CUMULATIVE
+    for slot, epoch, profile in zip(slots, epochs, profiles, strict=True):
+        frame.define(c.key[slot] or b"", kind, epoch, profile)
+        c.kind[slot] = DELTA if points.delta else CUMULATIVE
+        c.scaled[slot] = points.wide
+        core.several = core.several or len(profile.rules) > 1
+    core.next_meter = frame.next_meter
+    places.write(c.meter, range(meter, meter + len(slots)))
+    places.write(c.profile, profiles)
+    places.write(c.origin, starts)
+    places.write(c.start, epochs)
+    places.write(c.last, times)
+    wanted = times if points.delta else starts
+    places.write(c.fast, [-2 - start for start in wanted] if points.wide else wanted)
+    places.write(c.value, _tails(points) if points.delta else values)
+
+
+def _tails(points: Readings) -> list[bytes]:
+    """
+    Begin the tails of delta streams: the start of the chain, then the first window.
+    """
+    pack = _pack_wide if points.wide else _pack
+    return [pack(start, 0) + pack(time, value) for _, start, time, value in zip(*points[:4], strict=True)]
+
+
+Rows = tuple[list[int], list[int], list[int]]
 
 
 def _rows(core: Core, call: Call, places: Places, rows: Rows, *, wide: bool) -> None:
@@ -197,6 +290,8 @@ def _rows(core: Core, call: Call, places: Places, rows: Rows, *, wide: bool) -> 
     call.recorded += count - zeros
     call.no_usage += zeros
     _balance(core, profiles, amounts, zeros)
+    if min(times) < call.received_at - core.options.idle_ns // 2:  # late points do not make their streams idle
+        c.seen.update(dict.fromkeys(places.slots, call.received_at))
 
 
 def _balance(core: Core, profiles: Sequence[Profile], amounts: Sequence[int], zeros: int) -> None:
@@ -220,6 +315,19 @@ def _balance(core: Core, profiles: Sequence[Profile], amounts: Sequence[int], ze
 
 def _undo_tally(core: Core, places: Places, unit: int, times: Sequence[int], amounts: Sequence[int]) -> None:
     core.tallies.take_back(unit, times, places.read(core.columns.profile), amounts)
+
+
+def _undo_open(core: Core, places: Places) -> None:
+    """
+    Undo the opening of new streams.
+    """
+    c = core.columns
+    for slot in places.slots:
+        c.kind[slot], c.scaled[slot] = FRESH, 0
+        c.fast[slot] = NEVER
+        c.start[slot] = c.origin[slot] = c.last[slot] = c.meter[slot] = 0
+        c.value[slot], c.profile[slot] = 0, None
+    core.dirty.update(places.chunks())
 
 
 def _undo_counters(core: Core, places: Places, lasts: Sequence[int], before: Sequence[int]) -> None:

@@ -21,10 +21,10 @@ class Part:
     """
     The charges of a verdict that read one track, and what they come to: one meter has exactly these.
 
-    ``plain``: every row is a record of every charge, so that a block of rows needs no look at them.
+    ``initial``: its profile in a new stream. ``plain``: every row is a record of every charge, so that a block of rows needs no look at them.
     """
 
-    __slots__ = ("charges", "gen", "indexes", "labels", "plain", "profiles", "track")
+    __slots__ = ("charges", "gen", "indexes", "initial", "labels", "plain", "profiles", "track")
 
     def __init__(self, gen: int, track: Track, indexes: tuple[int, ...], charges: tuple[Charge, ...]) -> None:
         """
@@ -37,6 +37,7 @@ class Part:
         self.plain = all(map(_plain, charges))
         self.labels = tuple((charge.customer or "", charge.dimension or "", charge.factor) for charge in charges)
         self.profiles: dict[Since, Profile] = {}
+        self.initial = self.profile(tuple(charge.since for charge in charges))
 
     def profile(self, since: Since) -> "Profile":
         """

@@ -23,7 +23,7 @@ from meterline.kernel.persist import DIGESTS, IDS, META, Profiles, put_row, read
 from meterline.kernel.raw import open_key
 from meterline.kernel.seam import Chunk, RestoreReport, StoredFrame, Track
 from meterline.kernel.snapshot import read_meta
-from meterline.kernel.state import CHUNK, CHUNK_BITS, DELTA, FRESH, slot_key
+from meterline.kernel.state import CHUNK, CHUNK_BITS, CUMULATIVE, DELTA, FRESH, slot_key
 from meterline.kernel.steps.delta import ENTRY, KEEP, WIDE_ENTRY, WIDE_KEEP
 from meterline.kernel.streams import decode_state, open_delta
 
@@ -41,7 +41,7 @@ class Restore:
         self._seqs: dict[int, int] = {}
         self._meters: dict[int, int] = {}
         self._epochs: dict[int, int] = {}
-        self._tracks: dict[int, bool] = {}
+        self._deltas: set[int] = set()
         self._holes: set[int] = set()
 
     def run(
@@ -174,6 +174,8 @@ class Restore:
                     self._core.columns.others[slot] = (each.stream, Track(each.track))
             self._meters[meter] = slot
             self._epochs[meter] = each.epoch
+            if each.kind is Kind.DELTA:
+                self._deltas.add(meter)
             self._activate(slot, each, definitions.gen, rules)
 
     def _activate(self, slot: int, each: MeterDef, gen: int, rules: list[str]) -> None:
@@ -190,8 +192,8 @@ class Restore:
         A meter that neither a chunk nor a frame has named is of a stream that left memory after this frame: what is resident
         is in a chunk, or was declared or loaded since.
         """
-        narrow = _Cursor([block for block in content.blocks if not block.scale])
-        wide = _Cursor([block for block in content.blocks if block.scale])
+        narrow = _Cursor([block for block in content.blocks if not block.scale], scaled=False)
+        wide = _Cursor([block for block in content.blocks if block.scale], scaled=True)
         for row in content.slow:
             self._fast(narrow, row.position[0], seq)
             self._fast(wide, row.position[1], seq)
@@ -205,6 +207,8 @@ class Restore:
             slot = self._meters.get(meter)
             if slot is None or self._seqs.get(slot, _NO_SEQ) >= seq:
                 continue
+            if c.kind[slot] == FRESH:
+                self._open(slot, meter, start, scaled=cursor.scaled)
             if c.kind[slot] == DELTA:
                 self._fast_delta(slot, start, time, amount)
                 continue
@@ -213,6 +217,21 @@ class Restore:
             c.last[slot] = time
             c.value[slot] += amount
             c.meter[slot] = meter
+
+    def _open(self, slot: int, meter: int, start: int, *, scaled: bool) -> None:
+        """
+        Open a stream whose first row is a fast one: nothing was counted before its start.
+        """
+        c = self._core.columns
+        c.scaled[slot] = scaled
+        c.origin[slot] = c.last[slot] = start
+        c.meter[slot] = meter
+        if meter in self._deltas:
+            c.kind[slot] = DELTA
+            c.value[slot] = WIDE_ENTRY.pack(start, bytes(16)) if scaled else ENTRY.pack(start, 0)
+        else:
+            c.kind[slot] = CUMULATIVE
+            c.start[slot], c.value[slot] = start, 0
 
     def _fast_delta(self, slot: int, start: int, time: int, amount: int) -> None:
         c = self._core.columns
@@ -263,7 +282,8 @@ class _Cursor:
     Walks the fast rows of one scale through its blocks.
     """
 
-    def __init__(self, blocks: list[Block]) -> None:
+    def __init__(self, blocks: list[Block], *, scaled: bool) -> None:
+        self.scaled = scaled
         self._rows = [
             row for block in blocks for row in zip(block.meters, block.starts, block.times, block.amounts, strict=True)
         ]

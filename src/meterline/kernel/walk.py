@@ -41,6 +41,7 @@ _DATA = frozenset({5, 7, 9, 10, 11})
 # The usual beginnings of a point: tags of start, time and as_int or as_double, each before its eight bytes.
 _WITH_START = 27
 _WITHOUT_START = 18
+_KINDS: dict[type, str] = {int: "q", float: "d"}
 _RUN = 64  # points unpacked by one call
 _LAYOUTS = {
     (_WITH_START, "q"): (struct.Struct("<" + "xQxQxq" * _RUN), struct.Struct("<xQxQxq")),
@@ -339,7 +340,7 @@ class _Points:
         block.starts = flat[0::3] if step == 3 else [0] * count
         block.times = flat[step - 2 :: step]
         block.values = flat[step - 1 :: step]
-        block.plain = kind == "q"
+        block.kind = kind
         block.head, block.size = joined, width
         return True
 
@@ -361,7 +362,8 @@ class _Points:
         block.values = values
         block.flags = {index: point[3] for index, point in enumerate(points) if point[3]}
         block.keys = [point[4] for point in points]
-        block.plain = not block.flags and all(type(value) is int for value in values)
+        kinds = {type(value) for value in values}
+        block.kind = _KINDS.get(kinds.pop(), "") if len(kinds) == 1 and not block.flags else ""
         block.head, block.size = b"", 0
 
 
