@@ -8,8 +8,7 @@ import threading
 from types import FrameType
 from typing import Self
 
-import click
-
+_STOPPING_TEXT = b"stopping: finishing what is in flight; a second signal ends at once\n"
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -37,4 +36,4 @@ class StopSignal:
         if self.asked.is_set():
             os._exit(128 + number)  # at once: no clean-up may hold it up
         self.asked.set()
-        click.echo("stopping: finishing what is in flight; a second signal ends at once", err=True)
+        os.write(2, _STOPPING_TEXT)  # a handler may interrupt a write to stderr, which would refuse to be entered again
