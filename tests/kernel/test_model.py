@@ -401,9 +401,9 @@ def test_the_size_of_requests_does_not_matter(seed: int, size: int) -> None:
     The same points one by one, in requests of any size mixed with other metrics, or all at once: the same records.
     """
     sender = Sender(random.Random(seed))
-    made = [
-        each for each in (sender.point() for _ in range(40)) if not marked(each.point) and each.point.invalid is None
-    ]
+    drawn = [sender.point() for _ in range(40)]
+    made = [each for each in drawn if not marked(each.point) and each.point.invalid is None]
+    made.sort(key=lambda each: each.point.time)  # the order in which the points of one request are stepped
     records = []
     for step in (1, size, len(made) + 1):
         run = Run(random.Random(seed))
