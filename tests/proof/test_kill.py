@@ -65,6 +65,7 @@ def test_planted_bug_is_caught(tmp_path: Path, rng: random.Random, bug: str, tri
     changes = ("snapshot_points=100", "failing_commits=4", bug)
     report = kill(rng.randrange(10**6), tmp_path, 6, triggers=triggers, changes=changes)
     assert not report.passed
+    assert any(verdict.lost for verdict in report.verdicts) or report.failures
 
 
 @pytest.mark.slow
