@@ -164,6 +164,19 @@ def hot(kind: str, points: int, rounds: int) -> None:
     print(f"{kind:10} {points:5} points: {each}   sum {total:7.0f} ns/pt   frame {size / points:5.1f} B/pt")
 
 
+def cold(kind: str, points: int) -> None:
+    """
+    Print what the first point of a stream costs, from its bytes to its frame, with the stand-in's rules.
+    """
+    run = Run(load_kernel())
+    run.learn(Template(0, points, kind).at(0))
+    bodies = [Template(first, points, kind).at(0) for first in range(points, 40_000, points)]
+    before = time.thread_time_ns()
+    for body in bodies:
+        run.learn(body)
+    print(f"{kind:10} {points:5} points, all new: {(time.thread_time_ns() - before) / len(bodies) / points:7.0f} ns/pt")
+
+
 def memory(kind: str, streams: int) -> None:
     """
     Print what a stream costs: to learn, to keep, to store, to restore.
@@ -212,6 +225,8 @@ def main() -> None:
         return
     for points in SIZES:
         hot(options.kind, points, rounds=max(20, min(400, 40_000 // points)))
+    for points in SIZES[:2]:
+        cold(options.kind, points)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from meterline.api.receiver import Format
+from meterline.kernel.groups import ShapeEntry
 from meterline.kernel.plan import ContextEntry, PythonPlan
 from meterline.kernel.reasons import Reason
 
@@ -18,7 +19,8 @@ class NumberBlock:
     The points of a sum or gauge.  ``keys``: the raw attribute fields of each; ``kind``: "q" when all values
     are int, "d" when all are double, "" when they are mixed, absent, or have flags.
 
-    ``bound``: the table, and its version, that ``slots`` are of.
+    ``shapes``: what resolving found of points whose verdict
+    was not known yet. ``bound``: the table, and its version, that ``slots`` are of.
     ``head`` is joined fixed-size beginnings of the points, which their keys complete; or b"" and ``payloads`` has them whole.
     """
 
@@ -53,7 +55,7 @@ class NumberBlock:
         self.values: Sequence[Number] = ()
         self.flags: dict[int, int] = {}
         self.kind = ""
-        self.shapes: dict[bytes, object] = {}
+        self.shapes: dict[bytes, tuple[list[bytes], ShapeEntry]] = {}
         self.head = b""
         self.size = 0
         self.payloads: list[bytes] = []
@@ -95,7 +97,7 @@ class DistributionBlock:
     The points of a histogram, exponential histogram or summary.
     """
 
-    __slots__ = ("bound", "entry", "first", "keys", "n", "points", "slots")
+    __slots__ = ("bound", "entry", "first", "keys", "n", "points", "shapes", "slots")
 
     def __init__(self, entry: ContextEntry, points: list[DistributionPoint]) -> None:
         """
@@ -105,6 +107,7 @@ class DistributionBlock:
         self.first = 0
         self.points = points
         self.keys = [point.key for point in points]
+        self.shapes: dict[bytes, tuple[list[bytes], ShapeEntry]] = {}
         self.n = len(points)
         self.slots: list[int] | None = None
         self.bound: tuple[object, int] | None = None

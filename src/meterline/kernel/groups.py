@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from meterline.kernel.definitions import encode_charge
 from meterline.kernel.reasons import Reason
-from meterline.kernel.seam import Charge, Track, Verdict
+from meterline.kernel.seam import Charge, Shape, Track, Verdict
 
 FAST_FACTOR: Final = 10**13
 """The largest factor with which no int64 can go out of range: 2^63 x 10^18 x 10^13 < 10^50."""
@@ -130,6 +130,22 @@ class Group:
         Say whether no rule matches.
         """
         return not self.claims and self.reject is None
+
+
+class ShapeEntry:
+    """
+    A distinct projection; ``group`` None until the rules have answered.
+    """
+
+    __slots__ = ("group", "id", "shape")
+
+    def __init__(self, id_: int, shape: Shape) -> None:
+        """
+        ``id_`` is what the rules' answer will name.
+        """
+        self.id = id_
+        self.shape = shape
+        self.group: Group | None = None
 
 
 def _parts(gen: int, charges: Sequence[Charge]) -> list[Part]:

@@ -14,7 +14,7 @@ from meterline.kernel.state import CHUNK_BITS, FRESH, SPECIAL
 _PIN_NS: Final = 60 * 10**9
 """How long a stream that came back stays: a look-up of it may still be under way on another thread."""
 
-_LOOK: Final = 16
+_LOOK: Final = 4
 """Slots looked at for each that may leave."""
 
 

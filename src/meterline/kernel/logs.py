@@ -86,7 +86,7 @@ def _group(
 ) -> Group | None:
     if verdict.reject is not None:
         return table.refusal(verdict.gen, verdict.reject)
-    return table.shape(entry, projection(verdict.fields, values), missing)
+    return table.shape(entry, projection(verdict.fields, values), missing).group
 
 
 def _view(entry: ContextEntry, rec: LogRecord, group: Group, verdict: ContextVerdict, values: PointValues) -> PointView:

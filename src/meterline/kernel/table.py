@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from meterline.kernel import canonical
 from meterline.kernel.batch import Block, DistributionBlock, LogBlock, NumberBlock, PythonBatch
 from meterline.kernel.canonical import BadValueError
-from meterline.kernel.groups import Group, refusal
+from meterline.kernel.groups import Group, ShapeEntry, refusal
 from meterline.kernel.plan import ContextEntry, new_id
-from meterline.kernel.project import PointValues, Projection, attribute_entries, overflow, point_view, projection
+from meterline.kernel.project import Projection, attribute_entries, attribute_projection, overflow, point_view
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import (
     Context,
@@ -27,20 +27,6 @@ from meterline.kernel.seam import (
 from meterline.kernel.state import NO_SLOT, Columns, slot_key
 
 MAX_PENDING = 200_000
-
-
-class ShapeEntry:
-    """
-    A distinct projection; ``group`` None until the rules have answered.
-    """
-
-    __slots__ = ("group", "id", "key", "shape")
-
-    def __init__(self, id_: int, key: tuple[int, bytes], shape: Shape) -> None:
-        self.id = id_
-        self.key = key
-        self.shape = shape
-        self.group: Group | None = None
 
 
 class Missing:
@@ -159,7 +145,7 @@ class Table:
             if None in found:
                 with self.lock:
                     found = [
-                        self._bind(block.entry, key, verdict, missing) if slot is None else slot
+                        self._bind(block, key, missing) if slot is None else slot
                         for slot, key in zip(found, block.keys, strict=True)
                     ]
             if None in found:
@@ -171,15 +157,19 @@ class Table:
         if self.gated:
             self._gates(batch, block, verdict, missing)
 
-    def _bind(self, entry: ContextEntry, raw: bytes, verdict: ContextVerdict, missing: Missing) -> int | None:
+    def _bind(self, block: NumberBlock | DistributionBlock, raw: bytes, missing: Missing) -> int | None:
         """
         Find the slot of a point's raw attributes; None when the rules must be asked first. The caller holds the lock.
         """
+        entry = block.entry
         slot = entry.bindings.get(raw)
         if slot is not None:
             return slot
-        entries = attribute_entries(raw)
-        group = self._group(entry, entries, verdict, missing)
+        known = block.shapes.get(raw)
+        entries = known[0] if known else attribute_entries(raw)
+        group = known[1].group if known else None
+        if group is None:
+            group = self._group(block, raw, entries, missing)
         if group is None:
             return None
         if group.unmatched:
@@ -189,27 +179,33 @@ class Table:
         return self._special(group)
 
     def _group(
-        self, entry: ContextEntry, entries: Sequence[bytes], verdict: ContextVerdict, missing: Missing
+        self, block: NumberBlock | DistributionBlock, raw: bytes, entries: list[bytes], missing: Missing
     ) -> Group | None:
         """
         Return the verdict on a point's attributes; None when the rules must be asked first.
         """
+        verdict = block.entry.verdict
+        if verdict is None:
+            return None
         if verdict.reject is not None:
             return refusal(verdict.gen, verdict.reject, 1)
-        if overflow(entries):
+        if overflow(raw, entries):
             if not verdict.overflow:
                 return Group(Verdict(verdict.gen, ()))
             return refusal(verdict.gen, Reason.SDK_CARDINALITY_OVERFLOW, verdict.overflow)
-        return self.shape(entry, projection(verdict.fields, PointValues(entries, None)), missing)
+        shape = self.shape(block.entry, attribute_projection(verdict.fields, entries), missing)
+        if shape.group is None:
+            block.shapes[raw] = (entries, shape)
+        return shape.group
 
-    def shape(self, entry: ContextEntry, projection: Projection, missing: Missing) -> Group | None:
+    def shape(self, entry: ContextEntry, projection: Projection, missing: Missing) -> ShapeEntry:
         """
         Find the verdict on a projection; the caller holds the lock.
         """
         key = (entry.id, projection.key)
         found = self._shapes.get(key)
         if found is None:
-            found = ShapeEntry(new_id(), key, Shape(entry.context(), projection.values))
+            found = ShapeEntry(new_id(), Shape(entry.context(), projection.values))
             self._shapes[key] = found
             if len(self._shapes) > self._max_shapes:
                 _, old = self._shapes.popitem(last=False)
@@ -219,7 +215,7 @@ class Table:
         if found.group is None:
             self._pending_shapes[found.id] = found
             missing.shapes[found.id] = found.shape
-        return found.group
+        return found
 
     def _bind_unmatched(self, bindings: dict[bytes, int], raw: bytes) -> int:
         """

@@ -46,7 +46,10 @@ def only_attributes(buf: bytes) -> bool:
     """
     Say whether the bytes are attribute fields of a NumberDataPoint and nothing else. Raises UndecodableError.
     """
-    return all(number == 7 and kind == LEN for number, kind, _, _, _ in fields(buf, 0, len(buf)))
+    pos, end = 0, len(buf)
+    while pos < end - 1 and buf[pos] == 0x3A and buf[pos + 1] < 128:
+        pos += 2 + buf[pos + 1]
+    return pos == end or all(number == 7 and kind == LEN for number, kind, _, _, _ in fields(buf, 0, end))
 
 
 def _doubles(buf: bytes, kind: int, a: int, b: int) -> tuple[float, ...]:
