@@ -6,7 +6,7 @@ The hot loops of the kernel: benchmarks/kernel.py, "apply".
 
 from collections import Counter
 from collections.abc import Sequence
-from operator import ge, gt, itemgetter, sub
+from operator import ge, gt, sub
 from typing import Any, Final, NamedTuple
 
 from meterline.kernel.batch import NumberBlock
@@ -45,12 +45,8 @@ class Readings(NamedTuple):
         """
         Return some of the points.
         """
-        if len(indexes) == 1:
-            columns: Any = [[column[indexes[0]]] for column in self[:4]]
-        else:
-            pick = itemgetter(*indexes)
-            columns = [list(pick(column)) for column in self[:4]]
-        return Readings(*columns, self.wide, self.delta)
+        slots, starts, times, values = ([column[index] for index in indexes] for column in self[:4])
+        return Readings(slots, starts, times, values, self.wide, self.delta)
 
 
 def apply_block(core: Core, call: Call, block: NumberBlock) -> Sequence[int]:

@@ -21,7 +21,8 @@ class Part:
     """
     The charges of a verdict that read one track, and what they come to: one meter has exactly these.
 
-    ``initial``: its profile in a new stream. ``plain``: every row is a record of every charge, so that a block of rows needs no look at them.
+    ``initial``: its profile in a new stream.
+    ``plain``: every row is a record of every charge, so that a block of rows needs no look at them.
     """
 
     __slots__ = ("charges", "gen", "indexes", "initial", "labels", "plain", "profiles", "track")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from meterline.kernel.core import Core
-from meterline.kernel.framing import SlotRow, decode_rows, encode_rows
+from meterline.kernel.framing import SlotColumns, SlotRow, decode_rows, encode_columns, encode_rows
 from meterline.kernel.groups import Profile, Rules
 from meterline.kernel.seam import Track
 from meterline.kernel.state import CHUNK, CUMULATIVE, DELTA
@@ -16,6 +16,9 @@ IDS: Final = 1 << 40
 
 DIGESTS: Final = 1 << 41
 """Chunk ids from here on hold segments of request digests."""
+
+SLOW: Final = 4
+"""In the kind of a stored slot: the state has no fast form."""
 
 META: Final = 1 << 42
 """The chunk of all that there is one of."""
@@ -41,7 +44,7 @@ def slot_row(core: Core, slot: int, seen: int) -> SlotRow:
         c.key[slot] or b"",
         c.identity(slot),
         c.track(slot).value,
-        c.kind[slot] | (4 if slot in c.slow else 0),
+        c.kind[slot] | (SLOW if slot in c.slow else 0),
         18 if c.scaled[slot] else 0,
         profile.gen if profile else 0,
         seen,
@@ -91,7 +94,7 @@ def put_row(core: Core, slot: int, row: SlotRow, profiles: Profiles) -> None:
     if epochs:
         c.epochs[slot] = epochs
     c.profile[slot] = profiles.get(row.gen, row.activation)
-    if row.kind & 4:
+    if row.kind & SLOW:
         c.slow.add(slot)
     if row.full:
         c.base[slot] = row.full
@@ -99,12 +102,71 @@ def put_row(core: Core, slot: int, row: SlotRow, profiles: Profiles) -> None:
         c.seen[slot] = row.last_seen
 
 
+def put_columns(core: Core, slots: Sequence[int], rows: SlotColumns, profiles: Profiles) -> None:
+    """
+    Fill new slots of the number track from columns, as ``put_row`` does one by one.
+    """
+    c = core.columns
+    known: dict[tuple[int, int], Profile] = {}
+    for at, slot in enumerate(slots):
+        mark = (rows.gens[at], rows.activations[at])
+        profile = known.get(mark)
+        if profile is None:
+            profile = known[mark] = profiles.get(mark[0], rows.activation_table[mark[1]])
+        kind = rows.kinds[at]
+        c.key[slot] = rows.keys[at]
+        c.kind[slot] = kind & ~SLOW
+        c.scaled[slot] = rows.scales[at] != 0
+        c.start[slot] = rows.starts[at]
+        c.origin[slot] = rows.origins[at]
+        c.last[slot] = rows.last_times[at]
+        c.value[slot] = rows.last_values[at]
+        c.meter[slot] = rows.meters[at]
+        c.profile[slot] = profile
+        if kind & SLOW:
+            c.slow.add(slot)
+        if rows.last_seen[at] > rows.last_times[at]:
+            c.seen[slot] = rows.last_seen[at]
+        if kind & ~SLOW == DELTA:
+            c.value[slot] = rows.tails.get(at, b"")
+    for at, full in rows.full.items():
+        c.base[slots[at]] = full
+    for at, pairs in rows.more.items():
+        c.epochs[slots[at]] = dict(pairs)
+
+
 def encode_slots(core: Core, slots: Sequence[int]) -> bytes:
     """
-    Encode slots as a chunk.
+    Encode slots as a chunk: the same as rows of ``slot_row``, column by column.
     """
-    seen = core.columns.seen
-    return encode_rows([slot_row(core, slot, seen.get(slot, 0)) for slot in slots])
+    c = core.columns
+    keys = [c.key[slot] or b"" for slot in slots]
+    profiles = [c.profile[slot] for slot in slots]
+    deltas = [c.kind[slot] == DELTA for slot in slots]
+    table: dict[Rules, int] = {}
+    return encode_columns(
+        SlotColumns(
+            slots=[slot % CHUNK for slot in slots],
+            keys=keys,
+            identities=[c.identity(slot) for slot in slots] if c.others else keys,
+            tracks=[c.track(slot).value for slot in slots] if c.others else [Track.NUMBER.value] * len(slots),
+            kinds=[c.kind[slot] | (SLOW if slot in c.slow else 0) for slot in slots],
+            scales=[18 if c.scaled[slot] else 0 for slot in slots],
+            gens=[profile.gen if profile else 0 for profile in profiles],
+            last_seen=[c.seen.get(slot, 0) for slot in slots],
+            epochs=[c.start[slot] for slot in slots],
+            meters=[c.meter[slot] for slot in slots],
+            more={at: tuple(c.epochs[slot].items()) for at, slot in enumerate(slots) if slot in c.epochs},
+            activations=[table.setdefault(profile.rules if profile else (), len(table)) for profile in profiles],
+            activation_table=list(table),
+            starts=[c.start[slot] for slot in slots],
+            origins=[c.origin[slot] for slot in slots],
+            last_times=[c.last[slot] for slot in slots],
+            last_values=[0 if delta else c.value[slot] for slot, delta in zip(slots, deltas, strict=True)],
+            tails={at: c.value[slot] for at, (slot, delta) in enumerate(zip(slots, deltas, strict=True)) if delta},
+            full={at: c.base[slot] for at, slot in enumerate(slots) if slot in c.base},
+        )
+    )
 
 
 def idle_row(core: Core, slot: int) -> bytes:

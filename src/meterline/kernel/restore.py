@@ -12,14 +12,17 @@ from meterline.kernel.framing import (
     FrameContent,
     Kind,
     MeterDef,
+    SlotColumns,
     SlotRow,
     SlowRow,
     decode_charge,
+    decode_columns,
     decode_frame,
     decode_rows,
+    encode_columns,
 )
 from meterline.kernel.groups import UNMATCHED
-from meterline.kernel.persist import DIGESTS, IDS, META, Profiles, put_row, read_idle_row
+from meterline.kernel.persist import DIGESTS, IDS, META, Profiles, put_columns, put_row, read_idle_row
 from meterline.kernel.raw import open_key
 from meterline.kernel.seam import Chunk, RestoreReport, StoredFrame, Track
 from meterline.kernel.snapshot import read_meta
@@ -95,8 +98,38 @@ class Restore:
         return last
 
     def _slots(self, chunk: Chunk) -> None:
+        """
+        Put a chunk's streams into their slots, by columns when none of them was seen yet.
+        """
+        rows = decode_columns(chunk.body)
+        base = chunk.id * CHUNK
+        if len(self._core.columns) <= base + 1 and not any(rows.tracks):
+            self._put_all(base, rows, chunk.seq)
+            return
         for row in decode_rows(chunk.body):
-            self._put(chunk.id * CHUNK + row.slot, row, chunk.seq)
+            self._put(base + row.slot, row, chunk.seq)
+
+    def _put_all(self, base: int, rows: SlotColumns, seq: int) -> None:
+        """
+        Put a chunk's streams behind all that is there. Those that an earlier chunk has too go one by one.
+        """
+        core = self._core
+        known = core.table.slots
+        if not known.keys().isdisjoint(rows.keys):
+            for row in decode_rows(encode_columns(rows)):
+                self._put(base + row.slot, row, seq)
+            return
+        slots = [base + slot for slot in rows.slots]
+        core.columns.grow_to(slots[-1] + 1)
+        known.update(zip(rows.keys, slots, strict=True))
+        self._seqs.update(dict.fromkeys(slots, seq))
+        put_columns(core, slots, rows, self._profiles)
+        self._meters.update(zip(rows.meters, slots, strict=True))
+        self._epochs.update(zip(rows.meters, rows.epochs, strict=True))
+        for at, pairs in rows.more.items():
+            for epoch, meter in pairs:
+                self._meters[meter] = slots[at]
+                self._epochs[meter] = epoch
 
     def _put(self, slot: int, row: SlotRow, seq: int) -> None:
         """
@@ -109,8 +142,7 @@ class Restore:
             if self._seqs[held] >= seq:
                 return
             self._drop(row.key)
-        while len(c) <= slot:
-            c.grow()
+        c.grow_to(slot + 1)
         self._claim(slot, row.key)
         put_row(core, slot, row, self._profiles)
         self._seqs[slot] = seq

@@ -100,6 +100,25 @@ class Columns:
         self.key.append(None)
         return slot
 
+    def grow_to(self, count: int) -> None:
+        """
+        Append slots until there are ``count``; for a restore, which fills them.
+        """
+        more = count - len(self.key)
+        if more <= 0:
+            return
+        self.kind.extend(bytes(more))
+        self.scaled.extend(bytes(more))
+        self.fast.extend(array("q", [NEVER]) * more)
+        for column in (self.start, self.origin, self.last, self.meter):
+            column.extend(array(column.typecode, [0]) * more)
+        self.value.extend([0] * more)
+        self.group.extend([UNMATCHED] * more)
+        self.profile.extend([None] * more)
+        self.raw_map.extend([None] * more)
+        self.raw_key.extend([None] * more)
+        self.key.extend([None] * more)
+
     def clear(self, slot: int) -> None:
         """
         Take a slot back to nothing, but its key and group.

@@ -78,6 +78,8 @@ class _Walk:
         Walk a ResourceMetrics or ResourceLogs; its resource may stand behind its scopes, or in parts.
         """
         resource, scopes = self._split(pos, end)
+        if not scopes:
+            fields(resource, 0, len(resource))
         for a, b in scopes:
             scope, items = self._split(a, b)
             entry = self.plan.scope(resource, scope) or self._new_scope(resource, scope)
@@ -104,8 +106,7 @@ class _Walk:
 
     def _new_scope(self, resource: bytes, scope: bytes) -> ScopeEntry:
         for message in (resource, scope):
-            for _ in fields(message, 0, len(message)):
-                pass
+            fields(message, 0, len(message))
         return self.plan.add_scope(resource, scope)
 
     def _logs(self, scope: ScopeEntry, items: list[Span]) -> None:
