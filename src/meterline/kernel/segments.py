@@ -2,7 +2,7 @@
 Records of a frame in columns, and each as JSON, CSV, object or part of a total.
 
 Delivery costs more than intake unless this is fast: what records share is text already (``kernel.text``), and a line of JSON
-costs about a microsecond and a half, most of it the hash that is its id.
+costs about a microsecond, a third of it the hash that is its id.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
