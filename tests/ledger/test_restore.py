@@ -171,6 +171,25 @@ def test_repair_is_the_way_out(damaged: Any, open_ledger: Any, path: Path, capsy
         assert reader.totals(lambda frame, names: [])[0].count == 3
 
 
+def test_a_lost_end_is_noticed_and_passed_over(damaged: Any, open_ledger: Any, make: Any, path: Path) -> None:
+    """When the newest frame is gone the start stops; after the repair its number is never used again."""
+    ledger = damaged("DELETE FROM frame WHERE seq = ?", 5)
+    with pytest.raises(CorruptLedgerError, match="frame 5 is missing"):
+        read_all(ledger)
+    ledger.close()
+    assert main([str(path), "5"]) == 0
+    ledger = open_ledger()
+    assert (replayed(ledger), ledger.stored_state().last_seq) == ([2, 3, 4], 5)
+    ledger.commit(make.group(6))
+    assert replayed(ledger) == [2, 3, 4, 6]
+
+
+def test_a_lost_chunk_is_noticed(damaged: Any) -> None:
+    """A chunk that is not in the list any more stops the start: its frames are gone."""
+    with pytest.raises(CorruptLedgerError, match="chunks of the snapshot are missing"):
+        read_all(damaged("DELETE FROM chunk WHERE id = ? - 3", 3))
+
+
 def test_repair_refuses_what_is_not_there(path: Path, capsys: Any) -> None:
     """Without a file there is nothing to repair, and none is made."""
     assert main([str(path), "3"]) == 1

@@ -60,3 +60,7 @@ def raised_as_meant(connection: apsw.Connection, doing: str) -> Iterator[None]:
         if told is error:
             raise
         raise told from error
+    except UnicodeDecodeError as error:
+        raise CorruptLedgerError(
+            f"{doing}: stored text is damaged ({error}); restore the ledger from a backup"
+        ) from error

@@ -107,9 +107,9 @@ class Ledger:
         with self._writing.translated("opening"):
             self.id: str = store.get_meta(self._connection, "ledger.id")
             self._last_seq = self._first_seq = restore.last_seq(self._connection)
-            self._totals_through: int = store.get_meta(self._connection, "totals_through")
+            self._totals_through = store.get_number(self._connection, "totals_through")
             self._behind = self._totals_through < self._last_seq
-            self._idle: int = store.get_meta(self._connection, "idle")
+            self._idle = store.get_number(self._connection, "idle")
             self._stats.look(self._connection)
             self._holdings.load(self._connection)
             self._refresh()
@@ -231,10 +231,8 @@ class Ledger:
             store.store_totals(self._connection, group.totals, seq)
         if group.snapshot is None:
             return 0
-        if group.snapshot.complete:
-            begun = group.snapshot.seq if self._cycle is None else self._cycle
-            store.set_meta(self._connection, "snapshot_floor", begun)
-        return store.store_snapshot(self._connection, group.snapshot)
+        begun = group.snapshot.seq if self._cycle is None else self._cycle
+        return store.store_snapshot(self._connection, group.snapshot, begun)
 
     def _run_job(self, job: Callable[[Transaction], Any], transaction: Transaction) -> Any:
         self._connection.execute("SAVEPOINT job")

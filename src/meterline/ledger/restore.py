@@ -11,7 +11,7 @@ from meterline.errors import CorruptLedgerError
 from meterline.kernel.seam import Chunk, StoredFrame
 from meterline.ledger import codec, faults, frames
 from meterline.ledger.model import StoredState
-from meterline.ledger.store import get_meta
+from meterline.ledger.store import get_number, snapshot_check
 
 T = TypeVar("T")
 
@@ -24,15 +24,16 @@ def snapshot_floor(connection: apsw.Connection) -> int:
     frames after that beginning, hence the lower of the two.
     """
     oldest = connection.execute("SELECT min(seq) FROM chunk").get
-    complete: int = get_meta(connection, "snapshot_floor")
+    complete = get_number(connection, "snapshot_floor")
     return complete if oldest is None else min(complete, oldest)
 
 
 def last_seq(connection: apsw.Connection) -> int:
     """
-    Return the number of the newest frame; 0: none. Retention never drops that one.
+    Return the number of the newest frame that was committed; 0: none. Retention never drops that one.
     """
-    found: int = connection.execute("SELECT coalesce(max(seq), 0) FROM frame").get
+    query = "SELECT max((SELECT coalesce(max(seq), 0) FROM frame), (SELECT coalesce(max(frame), 0) FROM balance))"
+    found: int = connection.execute(query).get
     return found
 
 
@@ -51,6 +52,7 @@ def stored_state(connection: apsw.Connection, name: str, idle: int) -> StoredSta
     doing = f"restoring from ledger {name!r}"
     with faults.raised_as_meant(connection, doing):
         last = last_seq(connection)
+        _check_chunks(connection, name)
         return StoredState(
             chunks=_as_meant(connection, doing, _chunks(connection, name)),
             frames=_as_meant(connection, doing, _frames(connection, name, snapshot_floor(connection), last)),
@@ -58,6 +60,16 @@ def stored_state(connection: apsw.Connection, name: str, idle: int) -> StoredSta
             idle=idle,
             next_meter=next_meter(connection),
             last_seq=last,
+        )
+
+
+def _check_chunks(connection: apsw.Connection, name: str) -> None:
+    """
+    Compare the list of chunks with what was last said of it.
+    """
+    if snapshot_check(connection) != get_number(connection, "snapshot_check"):
+        raise CorruptLedgerError(
+            f"restoring from ledger {name!r}: chunks of the snapshot are missing; restore the ledger from a backup"
         )
 
 

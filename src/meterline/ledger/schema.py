@@ -14,7 +14,7 @@ import apsw
 
 from meterline.errors import ConfigurationError, CorruptLedgerError
 from meterline.kernel.seam import BALANCE
-from meterline.ledger import deliveries
+from meterline.ledger import deliveries, store
 
 APPLICATION_ID: Final = 0x4D54524C
 """``MTRL`` in the file's header: this SQLite file is a Meterline ledger."""
@@ -92,6 +92,7 @@ CREATE INDEX definition_of ON definition (frame);
 
 CREATE TABLE balance (
   id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+  frame INTEGER NOT NULL DEFAULT 0,           -- the last one that is counted: the newest there is
 @BALANCE
 ) STRICT;
 
@@ -205,6 +206,7 @@ def create(connection: apsw.Connection) -> None:
     """
     connection.execute(DDL)
     connection.execute(deliveries.DDL)
+    store.set_meta(connection, "snapshot_check", store.snapshot_check(connection))
     connection.pragma("user_version", SCHEMA_VERSION)
 
 

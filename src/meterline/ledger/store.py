@@ -8,12 +8,13 @@ from typing import Any, Final
 
 import apsw
 
+from meterline.errors import CorruptLedgerError
 from meterline.kernel.seam import BALANCE, Event, Frame, SnapshotPart, TotalRow
 from meterline.ledger import codec
 from meterline.ledger.quarantine import text
 from meterline.quantity import format_units
 
-_BALANCE: Final = f"UPDATE balance SET {', '.join(f'{name} = {name} + ?' for name in BALANCE)}"  # noqa: S608 - our own names
+_BALANCE: Final = f"UPDATE balance SET frame = ?, {', '.join(f'{name} = {name} + ?' for name in BALANCE)}"  # noqa: S608 - our own names
 _BALANCE_NAMES: Final = frozenset(BALANCE)
 _EVENT: Final = "INSERT INTO event (at, frame, kind, rule, stream, detail) VALUES (?, ?, ?, ?, ?, ?)"
 _TOTAL: Final = (
@@ -63,7 +64,7 @@ def store_balance(connection: apsw.Connection, frame: Frame) -> None:
     balance = frame.balance
     if not balance.keys() <= _BALANCE_NAMES:
         raise ValueError(f"storing frame {frame.seq}: no balance counter {sorted(balance.keys() - _BALANCE_NAMES)}")
-    connection.execute(_BALANCE, [balance.get(name, 0) for name in BALANCE])
+    connection.execute(_BALANCE, [frame.seq, *[balance.get(name, 0) for name in BALANCE]])
 
 
 def store_events(connection: apsw.Connection, events: Sequence[Event], now_ns: int, seq: int | None) -> None:
@@ -102,11 +103,13 @@ def store_totals(connection: apsw.Connection, totals: Sequence[TotalRow], throug
     set_meta(connection, "totals_through", through)
 
 
-def store_snapshot(connection: apsw.Connection, part: SnapshotPart) -> int:
+def store_snapshot(connection: apsw.Connection, part: SnapshotPart, begun: int) -> int:
     """
-    Store one part of a snapshot; returns the bytes stored.
+    Store one part of a snapshot that began as of a frame; returns the bytes stored.
     """
     size = 0
+    if part.complete:
+        set_meta(connection, "snapshot_floor", begun)
     for chunk in part.chunks:
         stored = codec.pack(chunk.body, f"chunk {chunk.id}", "fast")
         connection.execute("INSERT OR REPLACE INTO chunk VALUES (?, ?)", (chunk.id, chunk.seq))
@@ -115,7 +118,16 @@ def store_snapshot(connection: apsw.Connection, part: SnapshotPart) -> int:
     connection.executemany("UPDATE chunk SET seq = ? WHERE id = ?", [(part.seq, known) for known in part.unchanged])
     for table in ("chunk", "chunk_body"):
         connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(gone,) for gone in part.dropped])  # noqa: S608
+    set_meta(connection, "snapshot_check", snapshot_check(connection))
     return size
+
+
+def snapshot_check(connection: apsw.Connection) -> int:
+    """
+    Return a CRC-32 over the floor and which chunks there are as of which frames: none may be missing unnoticed.
+    """
+    query = "SELECT count(*), coalesce(sum(id), 0), coalesce(sum(seq), 0) FROM chunk"
+    return codec.checksum(b"", f"{get_meta(connection, 'snapshot_floor')} {connection.execute(query).fetchone()}")
 
 
 def set_meta(connection: apsw.Connection, key: str, value: Any) -> None:
@@ -123,6 +135,16 @@ def set_meta(connection: apsw.Connection, key: str, value: Any) -> None:
     Set one row of ``meta``.
     """
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def get_number(connection: apsw.Connection, key: str) -> int:
+    """
+    Return one number of ``meta``. Raises CorruptLedgerError when it is not there, or none.
+    """
+    found = get_meta(connection, key)
+    if not isinstance(found, int):
+        raise CorruptLedgerError(f"reading the ledger: meta has no number {key!r}; restore the ledger from a backup")
+    return found
 
 
 def get_meta(connection: apsw.Connection, key: str) -> Any:

@@ -88,7 +88,7 @@ class Upkeep:
         Return the newest frame that nobody needs: delivered, in the snapshot and in the totals; never the newest of all.
         """
         needed = deliveries.floor(self._connection)
-        totals: int = store.get_meta(self._connection, "totals_through")
+        totals = store.get_number(self._connection, "totals_through")
         floor = min(restore.snapshot_floor(self._connection), restore.last_seq(self._connection) - 1, totals)
         return max(0, floor if needed is None else min(floor, needed - 1))
 
