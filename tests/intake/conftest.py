@@ -30,6 +30,9 @@ class FakeKernel:
             raise UndecodableError("decoding a body: it is broken")
         return body.decode()
 
+    def strip(self, frame: object) -> bytes:
+        return b""
+
 
 class FakeMeter:
     """Adds up points; keeps an undo of the open frame, as the seam demands."""
@@ -137,7 +140,7 @@ class FakeLedger:
     def idle_rows(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         return []
 
-    def maintain(self, now_ns: int) -> bool:
+    def maintain(self, now_ns: int, strip: object) -> bool:
         return False
 
     def bodies(self) -> list[str]:

@@ -5,7 +5,7 @@ What the writer does beside answering: totals about once a second, snapshots in 
 from collections.abc import Sequence
 
 from meterline.clock import Clock
-from meterline.kernel.seam import Meter, SnapshotPart, TotalRow
+from meterline.kernel.seam import Kernel, Meter, SnapshotPart, TotalRow
 from meterline.ledger.ledger import Ledger
 from meterline.ledger.model import CommitGroup
 
@@ -23,11 +23,12 @@ class Chores:
     Pure pacing; everything it starts is stored by the writer's next commit, whole or not at all.
     """
 
-    def __init__(self, meter: Meter, ledger: Ledger, clock: Clock, snapshot_points: int) -> None:
+    def __init__(self, kernel: Kernel, meter: Meter, ledger: Ledger, clock: Clock) -> None:
+        self._kernel = kernel
         self._meter = meter
         self._ledger = ledger
         self._clock = clock
-        self._snapshot_points = snapshot_points
+        self._snapshot_points = ledger.options.snapshot_points
         self.snapshot: SnapshotPart | None = None
         self._snapshotting = False
         self._points = 0
@@ -89,5 +90,5 @@ class Chores:
         if self._snapshotting and self.snapshot is None:
             self.snapshot = self._meter.snapshot(SNAPSHOT_PART_BYTES)
         if now >= self._maintain_at:
-            more = self._ledger.maintain(self._clock.now_ns())
+            more = self._ledger.maintain(self._clock.now_ns(), self._kernel.strip)
             self._maintain_at = now if more else now + MAINTAIN_SECS

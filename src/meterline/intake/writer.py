@@ -66,7 +66,7 @@ class Writer:
         self._full = False
         self._poison = Poison()
         self._tally = Tally()
-        self._chores = Chores(meter, ledger, clock, ledger.options.snapshot_points)
+        self._chores = Chores(kernel, meter, ledger, clock)
         self._thread = threading.Thread(target=self._run, name="meterline-writer", daemon=True)
 
     def start(self) -> None:

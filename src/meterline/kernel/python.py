@@ -5,9 +5,10 @@ The Python kernel: the reference, and what runs where no native one is built.
 from meterline.api.receiver import Format
 from meterline.kernel import walk
 from meterline.kernel.expand import Expander
+from meterline.kernel.framing import FrameContent, decode_frame, encode_frame
 from meterline.kernel.meter import PythonMeter
 from meterline.kernel.plan import PythonPlan
-from meterline.kernel.seam import Batch, Meter, MeterOptions, Names, Plan, RecordBatch
+from meterline.kernel.seam import Batch, Meter, MeterOptions, Names, Plan, RecordBatch, StoredFrame
 
 
 class PythonKernel:
@@ -53,3 +54,19 @@ class PythonKernel:
         Expand a frame into its records.
         """
         return self._expander.records(body, names)
+
+    def strip(self, frame: StoredFrame) -> bytes:
+        """
+        Reduce a frame to its quarantined points.
+        """
+        content = decode_frame(frame.body)
+        kept = FrameContent(
+            seq=content.seq,
+            gen=content.gen,
+            rules_hash=content.rules_hash,
+            received_at=content.received_at,
+            sources=content.sources,
+            charges=content.charges,
+            quarantine=content.quarantine,
+        )
+        return encode_frame(kept)

@@ -492,6 +492,11 @@ class Kernel(Protocol):
         Expand a frame into its records.
         """
 
+    def strip(self, frame: StoredFrame) -> bytes:
+        """
+        Reduce a frame to its quarantined points: the body of a frame without records, which retention keeps in its place.
+        """
+
 
 class Meter(Protocol):
     """
