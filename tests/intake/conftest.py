@@ -140,6 +140,9 @@ class FakeLedger:
     def idle_rows(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         return []
 
+    def checkpoint(self) -> None:
+        pass
+
     def maintain(self, now_ns: int, strip: object) -> bool:
         return False
 

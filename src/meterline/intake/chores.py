@@ -82,13 +82,14 @@ class Chores:
 
     def after_commit(self, now: float) -> None:
         """
-        Take the next part of a snapshot, and let the ledger drop what it need not keep.
+        Take the next part of a snapshot; let the ledger move its log into its file, and drop what it need not keep.
         """
         due = max(self._snapshot_points, SNAPSHOT_STREAMS_SHARE * self._meter.streams)
         if not self._snapshotting and self._points >= due:
             self._snapshotting, self._points = True, 0
         if self._snapshotting and self.snapshot is None:
             self.snapshot = self._meter.snapshot(SNAPSHOT_PART_BYTES)
+        self._ledger.checkpoint()
         if now >= self._maintain_at:
             more = self._ledger.maintain(self._clock.now_ns(), self._kernel.strip)
             self._maintain_at = now if more else now + MAINTAIN_SECS

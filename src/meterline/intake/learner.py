@@ -33,13 +33,11 @@ class Learner:
         self,
         meter: Meter,
         rules: Rules,
-        idle_rows: Callable[[Sequence[bytes]], Sequence[bytes]],
         give_back: Callable[[Parcel], None],
         failed: Callable[[Parcel, Exception], None],
     ) -> None:
         self._meter = meter
         self._rules = rules
-        self._idle_rows = idle_rows
         self._give_back = give_back
         self._failed = failed
         self._queue: SimpleQueue[Parcel | Stop] = SimpleQueue()
@@ -81,5 +79,5 @@ class Learner:
             if masks:
                 self._meter.decide(batch, masks)
             if unknown.cold:
-                parcel.cold, parcel.rows = unknown.cold, self._idle_rows(unknown.cold)
+                parcel.cold = unknown.cold
                 return

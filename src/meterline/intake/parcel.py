@@ -16,10 +16,10 @@ RETRY_SECS = 2.0
 
 class Parcel:
     """
-    One body with the ticket its sender waits on. ``cold`` and ``rows``: idle streams looked up for it.
+    One body with the ticket its sender waits on. ``cold``: keys of streams that may be in the idle table.
     """
 
-    __slots__ = ("batch", "body", "cold", "failure", "fmt", "learning", "principal", "receiver", "rows", "ticket")
+    __slots__ = ("batch", "body", "cold", "failure", "fmt", "learning", "principal", "receiver", "ticket")
 
     def __init__(self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket) -> None:
         self.body = body
@@ -29,7 +29,6 @@ class Parcel:
         self.ticket = ticket
         self.batch: Batch | None = None
         self.cold: Sequence[bytes] = ()
-        self.rows: Sequence[bytes] = ()
         self.learning = False
         self.failure: Exception | None = None
 

@@ -60,7 +60,7 @@ class Writer:
         self._next_seq = last_seq + 1
         self._on_fatal = on_fatal
         self._log = log
-        self._learner = Learner(meter, rules, ledger.idle_rows, queue.put, self._learning_failed)
+        self._learner = Learner(meter, rules, queue.put, self._learning_failed)
         self._learning = 0
         self._stopping = False
         self._full = False
@@ -279,8 +279,9 @@ class Writer:
                 self._tally.undecodable(parcel)
                 return None
         if parcel.cold:
-            self._meter.load(parcel.cold, parcel.rows)
-            parcel.cold, parcel.rows = (), ()
+            # on this thread: a row read earlier could be of a stream that came back, went on and left again since
+            self._meter.load(parcel.cold, self._ledger.idle_rows(parcel.cold))
+            parcel.cold = ()
         if self._meter.resolve(parcel.batch) is None:
             outcome = self._meter.apply(parcel.batch, now, source)
             if outcome is not None:
