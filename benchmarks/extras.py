@@ -16,7 +16,7 @@ from measure import Shape, charged, load, memory_bytes, wait_idle
 from servers import Server, running
 
 POINTS, CONNS = 512, 16
-SNAPSHOT_PASSES = "6"  # a snapshot begins after 4 points a stream, at least 1,000,000
+RATE = 60  # requests a second while a snapshot is awaited: a load that the server can bear
 POLL_SECS = 0.02
 JOIN_SECS = 0.5  # parts of one snapshot follow each other faster than this
 
@@ -24,7 +24,7 @@ JOIN_SECS = 0.5  # parts of one snapshot follow each other faster than this
 @dataclass(frozen=True, slots=True)
 class Extras:
     """
-    Figures at ``streams`` streams; latencies in microseconds, of requests of 512 points on 16 connections.
+    Figures at ``streams`` streams; latencies in microseconds, of 60 requests a second of 512 points on 16 connections.
     """
 
     streams: int
@@ -106,11 +106,14 @@ def measure_extras(streams: int, duration: str) -> Extras:
 
 
 def _through_snapshot(server: Server, shape: Shape, visit: int) -> tuple[SnapshotWatch, list[float], list[float]]:
+    due = max(1_000_000, 4 * shape.streams)  # a snapshot begins after so many points
+    passes = max(1, int(due * 0.8 / shape.streams) - 1)
+    seconds = int(due * 0.5 / (RATE * POINTS))
     trace = server.folder / "trace"
     with SnapshotWatch(server.folder / "meterline.db") as watch:
-        charged(
-            server.pid, shape, server.target, "-passes", SNAPSHOT_PASSES, "-visit", str(visit), "-trace", str(trace)
-        )
+        filled = charged(server.pid, shape, server.target, "-passes", str(passes), "-visit", str(visit))
+        paced = ("-rate", str(RATE), "-duration", f"{seconds}s", "-visit", str(filled.visit), "-trace", str(trace))
+        charged(server.pid, shape, server.target, *paced)
     inside: list[float] = []
     outside: list[float] = []
     for line in trace.read_text(encoding="ascii").splitlines():

@@ -33,6 +33,7 @@ type options struct {
 	streams  int
 	passes   int
 	duration time.Duration
+	rate     float64
 	visit    uint64
 	start    uint64
 	trace    string
@@ -66,6 +67,7 @@ func parse() options {
 	flag.IntVar(&o.streams, "streams", 10_000, "streams over all connections; at least conns x points")
 	flag.IntVar(&o.passes, "passes", 0, "stop after so many passes over all streams; 0: by time")
 	flag.DurationVar(&o.duration, "duration", 5*time.Second, "stop after this time")
+	flag.Float64Var(&o.rate, "rate", 0, "requests a second over all connections; 0: as fast as they are acknowledged")
 	flag.Uint64Var(&o.visit, "visit", 0, "the pass to go on with, as a run before printed it")
 	flag.Uint64Var(&o.start, "start", 0, "start time of the counters in ns since 1970")
 	flag.StringVar(&o.trace, "trace", "", "write end (ns since 1970) and latency (ns) of each request to this file")
@@ -84,10 +86,12 @@ func (o options) run(index int, stop *atomic.Bool) (w worker, err error) {
 	share := max(o.streams/o.conns, o.points)
 	body := newBody(index, o.points, o.start)
 	w.visit = o.visit
+	pace := newPace(o.rate/float64(o.conns), index, o.conns)
 	for pass := 0; o.passes == 0 || pass < o.passes; pass++ {
 		w.visit++
 		for first := 0; first+o.points <= share; first += o.points {
 			body.patch(index*share+first, w.visit, uint64(time.Now().UnixNano()))
+			pace.wait()
 			if err = w.send(conn, &body.bytes); err != nil {
 				return w, err
 			}
@@ -97,6 +101,27 @@ func (o options) run(index int, stop *atomic.Bool) (w worker, err error) {
 		}
 	}
 	return w, nil
+}
+
+// pace spaces the requests of one connection evenly; connections take turns. Without a rate it never waits.
+type pace struct {
+	interval time.Duration
+	next     time.Time
+}
+
+func newPace(rate float64, index, conns int) *pace {
+	if rate <= 0 {
+		return &pace{}
+	}
+	interval := time.Duration(float64(time.Second) / rate)
+	return &pace{interval, time.Now().Add(interval * time.Duration(index) / time.Duration(conns))}
+}
+
+func (p *pace) wait() {
+	if p.interval > 0 {
+		time.Sleep(time.Until(p.next))
+		p.next = p.next.Add(p.interval)
+	}
 }
 
 // send repeats a refused request until it is acknowledged; the latency is that of the whole.
