@@ -129,8 +129,8 @@ class Proxy:
         try:
             data = end.recv(65_536)
             if data:
+                self.forwarded_bytes += len(data)  # before they leave: whoever has them sees them counted
                 self._peers[end].sendall(data)
-                self.forwarded_bytes += len(data)
                 return
         except OSError:
             data = b""
