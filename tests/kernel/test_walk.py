@@ -285,3 +285,11 @@ def test_hostile_lengths(kernel: Kernel) -> None:
     ):
         with pytest.raises(UndecodableError, match="decoding otlp request"):
             kernel.decode(body, Format.OTLP_METRICS, kernel.plan(1, ""))
+
+
+def test_field_zero_inside_a_group(kernel: Kernel) -> None:
+    """Like upb, an unknown group is skipped whatever numbers are in it; outside of groups the number 0 is refused."""
+    group = b"\x6b\x05leve\x6c"
+    body = put_len(1, put_len(2, put_len(2, put_len(1, b"name") + group)))
+    assert agree(kernel, body, Format.OTLP_METRICS, expected_metrics)
+    assert not agree(kernel, b"\x05leve", Format.OTLP_METRICS, expected_metrics)

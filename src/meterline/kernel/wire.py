@@ -41,7 +41,7 @@ def varint(buf: bytes, pos: int, end: int) -> tuple[int, int]:
 
 def _tag(buf: bytes, pos: int, end: int) -> tuple[int, int]:
     tag, after = varint(buf, pos, end)
-    if after - pos > 5 or tag > _MAX_TAG or tag < 8:
+    if after - pos > 5 or tag > _MAX_TAG:
         raise broken("invalid tag", pos)
     return tag, after
 
@@ -59,6 +59,8 @@ def span(buf: bytes, pos: int, end: int) -> tuple[int, int]:
 def _skip_group(buf: bytes, pos: int, end: int, number: int) -> int:
     """
     Skip to after the end tag of a group whose start tag was read; nested groups are counted, never recursed into.
+
+    Inside a group upb does not mind the field number 0, so this does not.
     """
     stack = [number]
     while stack:
@@ -108,10 +110,17 @@ def fields(buf: bytes, pos: int, end: int) -> list[RawField]:
             pos += 1
         else:
             tag, pos = _tag(buf, pos, end)
+            if tag < 8:
+                raise broken("field number 0", begin)
         kind = tag & 7
         if kind == LEN and pos < end and buf[pos] < 128:
             value = pos + 1
             pos = value + buf[pos]
+            if pos > end:
+                raise broken("length past the end", begin)
+        elif kind == LEN and pos + 1 < end and 0 < buf[pos + 1] < 128:
+            value = pos + 2
+            pos = value + buf[pos] - 128 + (buf[pos + 1] << 7)
             if pos > end:
                 raise broken("length past the end", begin)
         elif kind == GROUP:
