@@ -67,7 +67,7 @@ def test_cut_resets_and_refuses_until_healed(echo: tuple[str, int]) -> None:
             proxy.cut()
             with pytest.raises(ConnectionError):
                 ask(peer, b"b")
-        with socket.create_connection(proxy.address, timeout=5) as peer, pytest.raises(ConnectionError):
+        with pytest.raises(ConnectionError), socket.create_connection(proxy.address, timeout=5) as peer:
             peer.recv(1)
         proxy.heal()
         with socket.create_connection(proxy.address, timeout=5) as peer:
