@@ -123,7 +123,7 @@ def test_meters_are_declared_once(harness: Make) -> None:
 def test_only_known_kernels_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown kernel is an error, never silently another one."""
     monkeypatch.setenv("METERLINE_KERNEL", "natvie")
-    with pytest.raises(ConfigurationError, match="'natvie'.*python"):
+    with pytest.raises(ConfigurationError, match=r"'natvie'.*python"):
         load_kernel()
     monkeypatch.setenv("METERLINE_KERNEL", "python")
     assert load_kernel().implementation == "python"
