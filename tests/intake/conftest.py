@@ -63,6 +63,8 @@ class FakeMeter:
         if batch.startswith("poison"):
             self.total += 1_000_000
             raise ZeroDivisionError("planted")
+        if batch == "again":
+            return Applied(points=4, duplicate=4, answered=2)
         points = int(batch) if batch.isdigit() else 1
         self.total += points
         return Applied(points=points, recorded=points)

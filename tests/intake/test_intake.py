@@ -115,6 +115,16 @@ def test_poison_is_quarantined_at_the_third_time(bench: Any) -> None:
     assert (bench.meter.total, bench.ledger.bodies()) == (14, ["9", "2", "3", "quarantined"])
 
 
+def test_a_repeat_gets_the_first_answer(bench: Any) -> None:
+    """A byte-identical repeat is told again how many of its points are in quarantine."""
+    bench.intake.start()
+
+    answer = bench.ask("again")
+
+    assert (answer.status, answer.points, answer.rejected) == (Status.STORED, 4, 2)
+    assert "2 of 4" in answer.message
+
+
 def test_undecodable_is_refused_for_good(bench: Any) -> None:
     """A body with a broken structure gets its own answer and leaves nothing behind."""
     bench.intake.start()

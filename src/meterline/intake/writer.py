@@ -315,8 +315,9 @@ class Writer:
         now = self._clock.now_ns()
         for parcel, outcome in applied:
             self._tally.stored(parcel, outcome, now)
-            message = "" if not outcome.quarantined else _message(outcome)
-            parcel.ticket.resolve(Answer(Status.STORED, outcome.points, outcome.quarantined, message))
+            rejected = outcome.quarantined + outcome.answered
+            message = "" if not rejected else _message(outcome, rejected)
+            parcel.ticket.resolve(Answer(Status.STORED, outcome.points, rejected, message))
 
     def _refuse(self, applied: Sequence[tuple[Parcel, Applied]], why: str) -> None:
         for parcel, _ in applied:
@@ -349,6 +350,6 @@ def _settle(job: Job, value: object) -> None:
         job.future.set_result(value)
 
 
-def _message(outcome: Applied) -> str:
+def _message(outcome: Applied, rejected: int) -> str:
     reasons = ", ".join(f"{reason.code}: {count}" for reason, count in outcome.reasons.items())
-    return f"{outcome.quarantined} of {outcome.points} points are in quarantine ({reasons})"
+    return f"{rejected} of {outcome.points} points are in quarantine ({reasons or 'as answered before'})"
