@@ -209,3 +209,26 @@ def test_a_wrong_config_exits_78_with_all_errors(tmp_path: Path) -> None:
     assert f"{path}:1:" in errors
     assert f"{path}:2:" in errors
     assert [entry.name for entry in tmp_path.iterdir()] == ["wrong.yaml"]
+
+
+def test_a_console_in_a_pipe_has_the_output_to_itself(config: Path) -> None:
+    """
+    With a console exporter, standard output holds records alone; the addresses stand on standard error.
+    """
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("exporters: {", "exporters: {shown: {type: console}, "), encoding="utf-8")
+    running = Running(config)
+    assert running.process.stderr is not None
+    for line in running.process.stderr:
+        running.lines.append(line.strip())
+        if running.lines[-1] == "ready":
+            break
+    address = next(line.split()[-1] for line in running.lines if "receivers.otlp" in line)
+    client = OtlpClient(address)
+    request = Workload(seed=1, name="console").next()
+    client.send(request.signal, request.body)
+    client.close()
+    running.process.send_signal(signal.SIGTERM)
+    output, _ = running.process.communicate(timeout=30)
+    rows = [json.loads(line) for line in output.splitlines()]
+    assert (running.process.returncode, len(rows)) == (0, len(request.effects))
