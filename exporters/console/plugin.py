@@ -35,7 +35,7 @@ class ConsoleExporter(Exporter[ConsoleConfig]):
     spec = PluginSpec(
         name="console",
         kind="exporter",
-        stability="stable",
+        stability="beta",
         summary="Shows usage on the terminal as a live table; in a pipe, writes one JSON object a line.",
     )
     Config: ClassVar[type[ExporterConfig]] = ConsoleConfig

@@ -42,7 +42,7 @@ class FaultyExporter(Exporter[FaultyConfig]):
     spec = PluginSpec(
         name="faulty",
         kind="exporter",
-        stability="stable",
+        stability="beta",
         summary="Fails as it is told to, by a seed: for trying out what delivery does when a backend misbehaves.",
     )
     Config: ClassVar[type[ExporterConfig]] = FaultyConfig
