@@ -153,7 +153,9 @@ class Sender:
         stream = ("hist.h", temporality, tuple(sorted(attributes.items())))
         start, time = self.window(stream)
         count = (time - start) * 2
-        total = count * 0.1
+        if self.draw.random() < 0.2:
+            count = self.draw.randrange(50)
+        total = count * 0.1 if self.draw.random() < 0.8 else min(count, 1) * self.draw.randrange(50)
         claims = (
             Claim("counts", customer, "counts", count, track="count"),
             Claim("totals", customer, "totals", total, track="sum"),
@@ -349,7 +351,7 @@ def disturb(run: Run) -> None:
         harness.restart(draw.choice(["frames", "snapshot"]))
     elif chance < 0.2:
         harness.commit(flush=True)
-        harness.evict(10**18, limit=draw.choice([1, 3, 1000]))
+        harness.evict(10**18 + len(harness.frames) * 10**15, limit=draw.choice([1, 3, 1000]))
     elif chance < 0.3 and run.bodies:
         harness.commit(flush=True)
         seq = len(harness.frames) + 1

@@ -158,7 +158,8 @@ class _PointPass:
         is_delta = point.block.entry.temporality is Temporality.DELTA
         if is_delta and (not point.start or point.start == point.time):
             return self._instant(part, slot, value)
-        found, changed = step(core, slot, (point.start, point.time, value.value), wide=value.wide, is_delta=is_delta)
+        stamped = (point.start, point.time, value.value, value.witness)
+        found, changed = step(core, slot, stamped, wide=value.wide, is_delta=is_delta)
         usage = Usage(found.quantity, found.window_start, point.time, self.identity)
         if found.reason is Reason.CONFLICT and not is_delta:
             found = self._conflict(part, usage, found)

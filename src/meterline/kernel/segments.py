@@ -88,7 +88,8 @@ class Segment:
         for at in places:
             entry, start, end, amount = entries[at], starts[at], ends[at], amounts[at]
             charge = entry.charge
-            if ids is None and 0 < start < end:  # what Entry.id does, without the call: one record in two is a call's cost
+            # what Entry.id does, without the call: one record in two is a call's cost
+            if ids is None and 0 < start < end:
                 digest = charge.hash.copy()
                 digest.update(entry.prefix + pack_times(start, end))
                 name = digest.hexdigest()

@@ -2,7 +2,7 @@
 One point on one (stream, track), the careful way: load the state, step it, store it, and name the meter of the row.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from meterline.kernel.core import Core
 from meterline.kernel.framing import Kind
@@ -10,10 +10,14 @@ from meterline.kernel.groups import Part, Profile
 from meterline.kernel.seam import Charge
 from meterline.kernel.state import CUMULATIVE, DELTA, FRESH
 from meterline.kernel.steps import cumulative, delta
+from meterline.kernel.steps.cumulative import UNWITNESSED
 from meterline.kernel.steps.result import Step
 from meterline.quantity import AMOUNT_ONE
 
 MAX_EPOCH_METERS = 18
+
+Stamped: TypeAlias = tuple[int, int, int, int]
+"""Start, time, value, and the witness of a reset: the count that came with a sum, else UNWITNESSED."""
 
 
 def adopt(core: Core, slot: int, part: Part) -> bool:
@@ -196,13 +200,13 @@ def decode_state(core: Core, slot: int, data: bytes) -> None:
         store_delta(core, slot, delta.decode(data[2:]))
 
 
-def step(core: Core, slot: int, point: tuple[int, int, int], *, wide: bool, is_delta: bool) -> tuple[Step, bool]:
+def step(core: Core, slot: int, point: Stamped, *, wide: bool, is_delta: bool) -> tuple[Step, bool]:
     """
-    Step a slot by (start, time, value), the value in 10^-18 (``wide``) or whole numbers; return the step, with its quantity in
-    10^-18, and whether the state changed. The caller has saved the slot.
+    Step a slot by a reading, its value in 10^-18 (``wide``) or whole numbers; return the step, with its quantity in 10^-18,
+    and whether the state changed. The caller has saved the slot.
     """
     c = core.columns
-    start, time, value = point
+    start, time, value, witness = point
     widened = wide and not c.scaled[slot]
     if widened:
         widen(core, slot)
@@ -217,7 +221,11 @@ def step(core: Core, slot: int, point: tuple[int, int, int], *, wide: bool, is_d
             store_delta(core, slot, after)
     else:
         before = load_cumulative(core, slot)
-        found, after = cumulative.step(before, start, time, value, core.options.start_skew_ns)
+        skew = core.options.start_skew_ns
+        if witness == UNWITNESSED:
+            found, after = cumulative.step(before, start, time, value, skew)
+        else:
+            found, after = cumulative.step_witnessed(before, (start, time, value), witness, skew)
         if after is not before:
             store_cumulative(core, slot, after)
     if not c.scaled[slot]:

@@ -11,6 +11,7 @@ from meterline.kernel.core import Call
 from meterline.kernel.groups import Group, Part
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Track
+from meterline.kernel.steps.cumulative import UNWITNESSED
 from meterline.quantity import amount_from_double
 
 _STALE: Final = 0x7FF0000000000002
@@ -32,11 +33,12 @@ class Point(NamedTuple):
 
 class Reading(NamedTuple):
     """
-    A valid value: in whole numbers, or in 10^-18 when ``wide``.
+    A valid value: in whole numbers, or in 10^-18 when ``wide``. ``witness``: the count that a sum came with.
     """
 
     value: int
     wide: bool
+    witness: int = UNWITNESSED
 
 
 def no_value(point: Point) -> bool:
@@ -107,10 +109,10 @@ def reading(point: Point, part: Part) -> Reading | Reason:
     each = block.points[point.place]
     if part.track is Track.COUNT:
         return Reading(each.count, wide=False)
-    return _sum(each.sum, part)
+    return _sum(each.sum, each.count, part)
 
 
-def _sum(value: float | None, part: Part) -> Reading | Reason:
+def _sum(value: float | None, count: int, part: Part) -> Reading | Reason:
     if value is None:
         return Reason.NO_SUM
     if not math.isfinite(value):
@@ -120,4 +122,4 @@ def _sum(value: float | None, part: Part) -> Reading | Reason:
         return Reason.OUT_OF_RANGE
     if amount < 0 and not all(charge.allow_negative for charge in part.charges):
         return Reason.NEGATIVE_VALUE
-    return Reading(amount, wide=True)
+    return Reading(amount, wide=True, witness=count)

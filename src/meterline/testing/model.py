@@ -86,6 +86,7 @@ class Epoch:
     value: Fraction
     cells: set[int] = field(default_factory=set)
     disputed: bool = False
+    count: Fraction | None = None
 
 
 class CumulativeStream:
@@ -97,20 +98,24 @@ class CumulativeStream:
         self.epochs: dict[int, Epoch] = {}
         self.old = Covered()
 
-    def step(self, start: int, time: int, value: Fraction) -> Answer:
+    def step(self, start: int, time: int, value: Fraction, count: Fraction | None = None) -> Answer:
         """
-        Take one reading.
+        Take one reading. ``count``: what a histogram's sum came with, by which a new beginning is told.
         """
         epoch = self.epochs.get(start)
         if epoch is None:
-            return self._open(start, time, value)
+            answer = self._open(start, time, value)
+            if start in self.epochs:
+                self.epochs[start].count = count
+            return answer
         if time <= epoch.last:
             fate: Fate = "no_usage" if time < epoch.last else "duplicate" if value == epoch.value else "conflict"
             return fate, value, start
         self._grow(start, epoch, set(range(epoch.last + 1, time + 1)))
-        fell, began = value < epoch.value, epoch.last
+        fewer = count is not None and epoch.count is not None and count < epoch.count
+        fell, began = fewer or value < epoch.value, epoch.last
         usage = value if fell else value - epoch.value
-        epoch.last, epoch.value = time, value
+        epoch.last, epoch.value, epoch.count = time, value, count
         if fell and start:
             return "quarantined", usage, began
         return self._fate(epoch, usage), usage, began
@@ -267,7 +272,11 @@ class Model:
             return fate, value, point.start
         kind = DeltaStream if point.kind == "delta" else CumulativeStream
         stream = self.streams.setdefault((point.stream, track), kind())
-        fate, usage, began = stream.step(point.start, point.time, value)
+        if isinstance(stream, CumulativeStream):
+            counts = [exact(claim.reading) for claim in point.claims if claim.track == "count" and track == "sum"]
+            fate, usage, began = stream.step(point.start, point.time, value, *counts[:1])
+        else:
+            fate, usage, began = stream.step(point.start, point.time, value)
         if fate == "conflict":
             fate = self._again("conflict", point.stream, track, point.start, point.time, value)
         return fate, usage, began

@@ -18,12 +18,14 @@ from meterline.quantity import AMOUNT_ONE
 MAX_EPOCHS: Final = 16
 UNKNOWN_START: Final = 0
 UNDISPUTED: Final = -1
+UNWITNESSED: Final = -1
 
 
 class Epoch(NamedTuple):
     """
     ``origin``: where its interval begins: the start, or the time of the first reading when the start is not known.
     ``clean``: the end of what was counted before the epoch was disputed; UNDISPUTED when it is not.
+    ``witness``: the count that came with ``last_value``, when that is the sum of a distribution; UNWITNESSED for all else.
     """
 
     start: int
@@ -31,6 +33,7 @@ class Epoch(NamedTuple):
     last_time: int
     last_value: int
     clean: int = UNDISPUTED
+    witness: int = UNWITNESSED
 
     @property
     def counted(self) -> Span:
@@ -66,6 +69,9 @@ class Fast(NamedTuple):
 
 EMPTY: Final = State()
 
+_PLAIN: Final = 5
+_WITNESSED: Final = 6
+
 
 def step(state: State, start: int, time: int, value: int, skew: int = 0) -> tuple[Step, State]:
     """
@@ -75,6 +81,23 @@ def step(state: State, start: int, time: int, value: int, skew: int = 0) -> tupl
         if epoch.start == start:
             return _known(state, epoch, time, value, skew)
     return _open(state, start, time, value, skew)
+
+
+def step_witnessed(state: State, point: tuple[int, int, int], witness: int, skew: int = 0) -> tuple[Step, State]:
+    """
+    Take (start, time, value) of a sum that came with a count: when the count fell, so did the sum, whatever it says
+    (otlp.md C5.3).
+    """
+    start, time, value = point
+    before = state
+    for epoch in state.epochs:
+        if epoch.start == start and time > epoch.last_time and witness < epoch.witness and value >= epoch.last_value:
+            before = _replaced(state, epoch._replace(last_value=value + 1))
+    found, after = step(before, start, time, value, skew)
+    if after is before:
+        return found, state
+    epochs = (epoch._replace(witness=witness) if epoch.start == start else epoch for epoch in after.epochs)
+    return found, State(tuple(epochs), after.covered)
 
 
 def _known(state: State, epoch: Epoch, time: int, value: int, skew: int) -> tuple[Step, State]:
@@ -163,8 +186,10 @@ def _covered_by(covered: Coverage, epoch: Epoch) -> Coverage:
 
 def to_fast(state: State) -> Fast | None:
     """
-    Return the fast form; None when no epoch may grow without a look at the others.
+    Return the fast form; None when no epoch may grow without a look at the others, or at a witness.
     """
+    if any(epoch.witness != UNWITNESSED for epoch in state.epochs):
+        return None
     clean = [epoch for epoch in state.epochs if epoch.clean == UNDISPUTED]
     if not clean:
         return None
@@ -193,11 +218,13 @@ def promote(state: State) -> State:
 
 def encode(state: State) -> bytes:
     """
-    Return the state as bytes.
+    Return the state as bytes. The complement of the number of spans says that the epochs have witnesses.
     """
     spans, floor = state.covered
-    flat = [floor, len(spans), *(edge for span in spans for edge in span)]
-    return pack_ints(flat + [field for epoch in state.epochs for field in epoch])
+    witnessed = any(epoch.witness != UNWITNESSED for epoch in state.epochs)
+    count, width = (~len(spans), _WITNESSED) if witnessed else (len(spans), _PLAIN)
+    flat = [floor, count, *(edge for span in spans for edge in span)]
+    return pack_ints(flat + [field for epoch in state.epochs for field in epoch[:width]])
 
 
 def decode(data: bytes) -> State:
@@ -206,6 +233,9 @@ def decode(data: bytes) -> State:
     """
     flat = unpack_ints(data)
     floor, count = next(flat), next(flat)
+    width = _PLAIN
+    if count < 0:
+        count, width = ~count, _WITNESSED
     spans = tuple((next(flat), next(flat)) for _ in range(count))
-    epochs = tuple(map(Epoch._make, zip(*[flat] * 5, strict=True)))
+    epochs = tuple(Epoch(*fields) for fields in zip(*[flat] * width, strict=True))
     return State(epochs, Coverage(spans, floor))
