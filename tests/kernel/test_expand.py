@@ -325,6 +325,25 @@ def test_bounded_caches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert expander.records(frame(), names()).encode("ndjson", range(11)) == plain
 
 
+def test_more_meters_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A full cache keeps what it has, begins anew after enough misses, and finds each block once for all its meters.
+    """
+    monkeypatch.setattr("meterline.kernel.expand._METERS_KEPT", 4)
+    defs = [MeterDef(stream(n), 0, Kind.DELTA, 0, (0,), (0,)) for n in range(40)]
+    encoded = [encode_charge(CHARGES[0])]
+    known = FakeNames(*((at, 8, encode_definitions(at, defs[at : at + 8], encoded, 1, "h")) for at in range(0, 40, 8)))
+    expander = Expander()
+    for lap in range(12):
+        for first in range(5):
+            meters = list(range(first, 40, 5))
+            block = Block(0, 0, meters, [T] * 8, [T + S] * 8, [1] * 8)
+            before = known.asked
+            batch = expander.records(encode_frame(FrameContent(1, 1, "h", T, [("otlp", "x")], [block])), known)
+            assert known.asked - before <= 5
+            assert [batch.record(at).source.stream for at in range(8)] == [stream(meter).hex() for meter in meters], lap
+
+
 def test_random_blocks_expand_like_single_rows() -> None:
     """
     One block of many rows has the records of as many blocks of one row.

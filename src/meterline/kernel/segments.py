@@ -22,13 +22,19 @@ class Entry:
     A charge of a meter: what all of its records share. ``prefix``: of the hash, between the rule and (start, time).
     """
 
-    __slots__ = ("charge", "identity", "prefix", "stream")
+    __slots__ = ("charge", "prefix", "stream")
 
     def __init__(self, charge: ChargeText, stream: bytes, prefix: bytes) -> None:
         self.charge = charge
         self.prefix = prefix
-        self.identity = stream
         self.stream = f'"{stream.hex()}"' if stream else "null"
+
+    @property
+    def identity(self) -> bytes:
+        """
+        Return the stream's identity: it stands in the prefix, after its length.
+        """
+        return self.prefix[4:20]
 
     def id(self, start: int, time: int, amount: int, scale: int) -> str:
         """

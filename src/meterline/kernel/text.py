@@ -126,20 +126,15 @@ class ChargeText:
         return format_units(amount, AMOUNT_PLACES) if scale else str(amount)
 
 
-class Charges:
+class Charges(dict[bytes, ChargeText]):
     """
-    The charges seen last, by their encoded bytes: many streams share one.
+    The charges seen last, by their encoded bytes: many streams share one. Forgets all when there are more than 65,536.
     """
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, ChargeText] = {}
-
-    def __getitem__(self, encoded: bytes) -> ChargeText:
-        found = self._known.get(encoded)
-        if found is None:
-            if len(self._known) >= _CHARGES_KEPT:
-                self._known.clear()
-            found = self._known[encoded] = ChargeText(encoded)
+    def __missing__(self, encoded: bytes) -> ChargeText:
+        if len(self) >= _CHARGES_KEPT:
+            self.clear()
+        found = self[encoded] = ChargeText(encoded)
         return found
 
 
