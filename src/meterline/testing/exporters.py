@@ -31,7 +31,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -40,9 +40,10 @@ import pytest
 
 from meterline.api import Batch, Exporter, ExporterContext, Quantity, Receipt, UsageRecord
 from meterline.delivery import State
-from meterline.testing.rig import Rig, record_json, usage
+from meterline.testing.rig import GoneError, Rig, record_json, usage
 
 NAME: Final = "contract"
+DEATH_SECS: Final = 20.0
 """The name that the kit's exporters are to be made with."""
 
 QUICK: Final[Mapping[str, Any]] = {
@@ -197,6 +198,17 @@ class Stage:
         for _ in range(frames):
             count = self.rng.randint(1, largest)
             self.rig.append([usage(next(self._numbers)) for _ in range(count)])
+
+    def feed_until_dead(self) -> None:
+        """
+        Commit frames until the process that ``die_after`` plans to kill is dead, however they are cut into batches.
+        """
+        end = time.monotonic() + DEATH_SECS
+        with suppress(GoneError):
+            while not self.rig.transactor.dead:
+                assert time.monotonic() < end, f"not dead in {DEATH_SECS} s"
+                self.feed(1)
+                time.sleep(0.02)
 
     def finish(self) -> Verdict:
         """
@@ -363,8 +375,7 @@ class ExporterContract:
             for sends in (1, 2):
                 stage.start()
                 stage.die_after(sends)
-                stage.feed(3)
-                _wait(lambda: stage.rig.transactor.dead)
+                stage.feed_until_dead()
                 stage.rig.kill()
             stage.start()
             stage.feed(2)

@@ -163,6 +163,12 @@ class RigKernel:
         return RigRecords([_unpack(fields) for fields in json.loads(body)])
 
 
+class GoneError(Exception):
+    """
+    A frame came after the process died; nothing of it was stored.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """
@@ -217,6 +223,8 @@ class RigTransactor:
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             if self.dead:
+                if not callable(item.work):
+                    item.future.set_exception(GoneError("the process is dead"))
                 continue
             if callable(item.work):
                 self._resolve([item.future], self._commit_job, item.work)
