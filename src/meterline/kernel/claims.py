@@ -5,7 +5,7 @@ Stage 4: what becomes of each claim once the stream's step has given a quantity 
 from meterline.kernel.core import Call, Claims, Core
 from meterline.kernel.framing import QuarantineRow, encode_charge
 from meterline.kernel.reasons import Reason
-from meterline.kernel.seam import Charge, QuarantineEntry
+from meterline.kernel.seam import Charge
 from meterline.kernel.tallies import HOUR
 from meterline.quantity import QUANTITY_LIMIT, format_units
 
@@ -96,45 +96,25 @@ def hold(core: Core, call: Call, reason: Reason, *, charge: Charge, usage: Usage
     Quarantine one claim with its quantity, its window and the id that its record would have.
     """
     frame = core.opened(call.received_at)
-    source = frame.source(call.source.receiver, call.source.principal)
-    detail = f"{format_units(usage.amount, 18)} for {charge.customer or '?'} / {charge.dimension or '?'}"
-    frame.quarantine.append(
-        QuarantineRow(
-            reason.kind,
-            reason,
-            charge.rule,
-            usage.identity,
-            source,
-            call.received_at,
-            usage.start,
-            usage.time,
-            usage.k,
-            usage.amount,
-            record_id,
-            b"",
-            detail,
-            frame.charge(encode_charge(charge)),
-            "",
-            b"",
-        )
+    row = QuarantineRow(
+        kind=reason.kind,
+        reason=reason,
+        rule=charge.rule,
+        stream=usage.identity,
+        source=frame.source(call.source.receiver, call.source.principal),
+        received_at=call.received_at,
+        start=usage.start,
+        time=usage.time,
+        k=usage.k,
+        quantity=usage.amount,
+        record_id=record_id,
+        key=b"",
+        detail=f"{format_units(usage.amount, 18)} for {charge.customer or '?'} / {charge.dimension or '?'}",
+        charge=frame.charge(encode_charge(charge)),
+        format="",
+        payload=b"",
     )
-    frame.entries.append(
-        QuarantineEntry(
-            reason.kind,
-            reason,
-            charge.rule,
-            usage.identity,
-            call.source.receiver,
-            call.source.principal,
-            call.received_at,
-            usage.time,
-            usage.amount,
-            record_id.hex(),
-            b"",
-            len(detail) + 128,
-            detail,
-        )
-    )
+    frame.hold(row, call.source.receiver, call.source.principal)
     call.reasons[reason] = call.reasons.get(reason, 0) + 1
 
 

@@ -26,6 +26,8 @@ from meterline.kernel.seam import BALANCE, Charge, Event, Frame, QuarantineEntry
 
 EVENTS_KEPT: Final = 32
 """Events of one kind and rule that a frame lists one by one; the others are counted."""
+ROW_BYTES: Final = 128
+"""About what a quarantine row without a payload holds in a frame."""
 
 
 @dataclass(slots=True)
@@ -131,6 +133,29 @@ class OpenFrame:
         Return the index of a source in this frame.
         """
         return self._sources.setdefault((receiver, principal), len(self._sources))
+
+    def hold(self, row: QuarantineRow, receiver: str, principal: str) -> None:
+        """
+        Add a quarantined point or claim, with its entry for the ledger's index.
+        """
+        self.quarantine.append(row)
+        self.entries.append(
+            QuarantineEntry(
+                kind=row.kind,
+                reason=row.reason,
+                rule=row.rule,
+                stream=row.stream,
+                receiver=receiver,
+                principal=principal,
+                received_at=row.received_at,
+                time=row.time,
+                quantity=row.quantity,
+                record_id=row.record_id.hex(),
+                key=row.key,
+                size=len(row.payload) or len(row.detail) + ROW_BYTES,
+                detail=row.detail,
+            )
+        )
 
     def charge(self, encoded: bytes) -> int:
         """

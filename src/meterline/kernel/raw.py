@@ -8,7 +8,6 @@ from meterline.kernel.core import PREFIX, Call, Core
 from meterline.kernel.framing import QuarantineRow
 from meterline.kernel.plan import ContextEntry
 from meterline.kernel.reasons import Reason
-from meterline.kernel.seam import QuarantineEntry
 from meterline.kernel.wire import put_len, put_varint
 
 OTLP_METRICS = "otlp_metrics"
@@ -102,44 +101,25 @@ def add_raw(core: Core, call: Call, entry: tuple[bytes, Reason, str, bytes, int,
     """
     key, reason, rule, identity, time, fmt, payload, detail = entry
     frame = core.opened(call.received_at)
-    source = frame.source(call.source.receiver, call.source.principal)
-    bounded = min(time, (1 << 63) - 1)
     row = QuarantineRow(
-        "raw",
-        reason,
-        rule,
-        identity,
-        source,
-        call.received_at,
-        0,
-        bounded,
-        0,
-        None,
-        b"",
-        key,
-        detail,
-        None,
-        fmt,
-        payload,
+        kind="raw",
+        reason=reason,
+        rule=rule,
+        stream=identity,
+        source=frame.source(call.source.receiver, call.source.principal),
+        received_at=call.received_at,
+        start=0,
+        time=min(time, (1 << 63) - 1),
+        k=0,
+        quantity=None,
+        record_id=b"",
+        key=key,
+        detail=detail,
+        charge=None,
+        format=fmt,
+        payload=payload,
     )
-    frame.quarantine.append(row)
-    frame.entries.append(
-        QuarantineEntry(
-            "raw",
-            reason,
-            rule,
-            identity,
-            call.source.receiver,
-            call.source.principal,
-            call.received_at,
-            bounded,
-            None,
-            "",
-            key,
-            len(payload),
-            detail,
-        )
-    )
+    frame.hold(row, call.source.receiver, call.source.principal)
     frame.opened.append(key)
     open_key(core, key)
     call.reasons[reason] = call.reasons.get(reason, 0) + 1
