@@ -31,11 +31,11 @@ from meterline.testing.workload import Workload
 
 RANDOM_MOMENT: Final = ""
 TRIGGERS: Final[Mapping[str, int]] = {
-    RANDOM_MOMENT: 40,
+    RANDOM_MOMENT: 28,
     "intake.before_commit": 8,
     "intake.after_commit": 8,
-    "snapshot.before_commit": 8,
-    "snapshot.after_commit": 8,
+    "snapshot.before_commit": 14,
+    "snapshot.after_commit": 14,
     "delivery.before_form": 4,
     "delivery.after_form": 4,
     "delivery.before_settle": 6,
@@ -172,7 +172,7 @@ class KillRounds:
             time.sleep(self._random.uniform(0.02, 0.6))
             self._kill(trigger)
             return
-        self._gateway.start_armed(f"{trigger}:{self._random.randint(1, 6)}")
+        self._gateway.start_armed(f"{trigger}:{self._random.randint(1, 3)}")
         self._kill(trigger if self._gateway.wait(PATIENCE_SECS) else RANDOM_MOMENT)
 
     def _kill(self, trigger: str) -> None:
