@@ -12,6 +12,7 @@ Every error Meterline raises on purpose, named by what the engine does next.
     |-- PausedError           stop this exporter until a person acts; nothing is lost
     |-- UndecodableError      refuse the whole request for good
     |-- TooLargeError         refuse the whole request for good: it can never pass
+    |-- ForbiddenError        refuse the whole request for good: the credential is good, what it asks for is not its right
     |-- LedgerLockedError     another process owns the ledger; exit code 1
     |-- CorruptLedgerError    do not accept intake: counting on would bill twice
     `-- FatalError            stop the process at once: what is on disk is unknown (a failed fsync)
@@ -70,6 +71,12 @@ class PausedError(MeterlineError):
 class UndecodableError(MeterlineError):
     """
     The body's wire structure is broken; nothing of it was applied or learned.
+    """
+
+
+class ForbiddenError(MeterlineError):
+    """
+    The sender is known, and may not do this.
     """
 
 

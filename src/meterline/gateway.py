@@ -84,10 +84,11 @@ class Gateway:
             on_fatal=self._stop_fatally,
             log=self._log.bind(part="intake"),
         )
+        remembered = {name: ledger.remembered(name) for name in config.receivers}
         self._intake = Intake(writer, queue, IntakeOptions(max_in_flight_bytes=config.max_in_flight_bytes))
         self._intake.start()
         self._start_delivery(kernel, ledger)
-        self._start_receivers(self._intake)
+        self._start_receivers(self._intake, remembered)
         self._started = True
 
     def _restore(self, ledger: Ledger, meter: Meter) -> RestoreReport:
@@ -115,9 +116,10 @@ class Gateway:
         )
         self._delivery.start()
 
-    def _start_receivers(self, intake: Intake) -> None:
+    def _start_receivers(self, intake: Intake, remembered: Mapping[str, Mapping[str, bytes]]) -> None:
         for name, options in self._config.receivers.items():
-            context = ReceiverContext(intake, self._clock, self._log.bind(receiver=name))
+            log = self._log.bind(receiver=name)
+            context = ReceiverContext(intake, self._clock, log, remembered[name])
             receiver = load_receiver(options.type)(name, options, context)
             self._receivers[name] = receiver
             receiver.start()

@@ -5,9 +5,10 @@ The contract of a receiver: a protocol and nothing else. Bytes go in, one durabl
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
 
 from meterline.api.config import ReceiverConfig
 from meterline.api.plugin import PluginSpec, Sample
@@ -21,19 +22,46 @@ class Format(Enum):
 
     OTLP_METRICS = "otlp_metrics"  # ExportMetricsServiceRequest, protobuf
     OTLP_LOGS = "otlp_logs"  # ExportLogsServiceRequest, protobuf
+    TRANSCODED_METRICS = "transcoded_metrics"  # the same, made by a receiver that says more: docs/transcoding.md
+    USAGE = "usage"  # meterline.usage.v1.RecordUsageRequest, protobuf
+    REJECTS = "rejects"  # meterline.intake.v1.Rejects, protobuf: items of which no point could be made
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    What one principal may send; None = no limit. Rates and sizes are of requests as they are decoded (reliability B3).
+
+    Over a rate: refused for now. Over one of the others: the point is quarantined, its neighbours pass.
+    """
+
+    max_requests_per_sec: float | None = None
+    max_bytes_per_sec: float | None = None
+    max_points_per_sec: float | None = None
+    max_streams: int | None = None
+    max_attributes: int = 128
+    max_key_bytes: int = 256
+    max_value_bytes: int = 4096
+    max_depth: int = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """
-    Who sent: the name of the key or the mTLS subject. ``customers``: globs it may write for; None = any.
+    Who sent: the name of the key, the token's subject or the mTLS subject.
+
+    ``customers``: globs it may write for; None = any. ``tenants``: globs of the tenants it may name; None = any.
     """
 
     name: str
     customers: tuple[str, ...] | None = None
+    tenants: tuple[str, ...] | None = None
+    limits: Limits = Limits()
 
 
 ANONYMOUS = Principal("anonymous")
+
+_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 class Status(Enum):
@@ -48,9 +76,24 @@ class Status(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ItemResult:
+    """
+    What became of one item of a ``Format.USAGE`` body. ``reason``: code of a quarantined one, ``conflict`` included.
+
+    ``record_id``: 32 hex digits of the record that it is, was before (duplicate), or would be; "" when there is none.
+    """
+
+    outcome: Literal["recorded", "duplicate", "no_usage", "quarantined"]
+    record_id: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """
     The one answer to one body. ``points`` were in it; ``rejected`` counts those now in quarantine, and only those.
+
+    ``items``: of a stored ``Format.USAGE`` body, one for each item, in order.
     """
 
     status: Status
@@ -58,6 +101,17 @@ class Answer:
     rejected: int = 0
     message: str = ""
     retry_after_secs: float | None = None
+    items: tuple[ItemResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """
+    What a receiver made of (a part of) a request: bytes of a format, ready to submit.
+    """
+
+    fmt: Format
+    data: bytes
 
 
 class Ticket:
@@ -110,10 +164,22 @@ class Intake(Protocol):
         Give bytes back to the in-flight budget.
         """
 
-    def submit(self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket) -> None:
+    def submit(
+        self,
+        body: bytes,
+        fmt: Format,
+        receiver: str,
+        principal: Principal,
+        ticket: Ticket,
+        *,
+        remember: Mapping[str, bytes] = _NOTHING,
+    ) -> None:
         """
         Queue a decompressed body; never blocks, never raises. The ticket is resolved after the commit, or at once with
         RETRY when intake is closed, full, or this principal is over its quarantine quota.
+
+        ``remember``: state of the receiver (a cursor, an election) that is stored in the same commit as the body, or not at
+        all; ``ReceiverContext.state`` has it at the next start. b"" forgets a key. An empty body may carry it alone.
         """
 
     @property
@@ -127,11 +193,18 @@ class Intake(Protocol):
 class ReceiverContext:
     """
     What the gateway hands to a receiver: the intake, a clock, and a bound structlog logger (never log payloads).
+
+    ``state``: what this receiver asked to be remembered, as of the start. ``listeners``: the gateway's open ports, shared by
+    the receivers that name the same endpoint (``meterline.serving.Listeners``; None: the receiver opens its own).
+    ``auth``: the config's ``auth`` section, for listeners without their own (``meterline.serving.AuthConfig``).
     """
 
     intake: Intake
     clock: Clock
     log: Any
+    state: Mapping[str, bytes] = field(default_factory=dict)
+    listeners: Any = None
+    auth: Any = None
 
 
 C = TypeVar("C", bound=ReceiverConfig)

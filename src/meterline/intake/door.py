@@ -3,11 +3,12 @@ The one door: every receiver ends here. Admission by bytes in flight and by quar
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final, TypeVar
 
 from meterline.api.plugin import Sample
 from meterline.api.receiver import Format, Principal, Ticket
@@ -16,6 +17,8 @@ from meterline.intake.writer import Writer
 from meterline.ledger.model import Transaction
 
 T = TypeVar("T")
+
+_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,20 @@ class Intake:
         with self._lock:
             self._in_flight -= nbytes
 
-    def submit(self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket) -> None:
+    def submit(
+        self,
+        body: bytes,
+        fmt: Format,
+        receiver: str,
+        principal: Principal,
+        ticket: Ticket,
+        *,
+        remember: Mapping[str, bytes] = _NOTHING,
+    ) -> None:
         """
         Queue a decompressed body; never blocks, never raises.
         """
-        parcel = Parcel(body, fmt, receiver, principal, ticket)
+        parcel = Parcel(body, fmt, receiver, principal, ticket, remember=remember)
         refusal = self._refusal(principal)
         if refusal is not None:
             parcel.refuse(refusal)

@@ -2,7 +2,7 @@
 What travels through the writer's queue: bodies on their way to an answer, and jobs of other parts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -17,16 +17,28 @@ RETRY_SECS = 2.0
 class Parcel:
     """
     One body with the ticket its sender waits on. ``cold``: keys of streams that may be in the idle table.
+
+    ``remember``: state of its receiver that is stored with it.
     """
 
-    __slots__ = ("batch", "body", "cold", "failure", "fmt", "learning", "principal", "receiver", "ticket")
+    __slots__ = ("batch", "body", "cold", "failure", "fmt", "learning", "principal", "receiver", "remember", "ticket")
 
-    def __init__(self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket) -> None:
+    def __init__(
+        self,
+        body: bytes,
+        fmt: Format,
+        receiver: str,
+        principal: Principal,
+        ticket: Ticket,
+        *,
+        remember: Mapping[str, bytes],
+    ) -> None:
         self.body = body
         self.fmt = fmt
         self.receiver = receiver
         self.principal = principal
         self.ticket = ticket
+        self.remember = remember
         self.batch: Batch | None = None
         self.cold: Sequence[bytes] = ()
         self.learning = False

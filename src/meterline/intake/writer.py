@@ -176,6 +176,7 @@ class Writer:
         totals = self._chores.totals(now, final=self._stopping)
         unidled = self._meter.unidled()
         frame = self._meter.seal()
+        remembered = _remembered(applied)
         group = CommitGroup(
             frame=frame,
             idled=idled,
@@ -183,8 +184,9 @@ class Writer:
             totals=totals,
             snapshot=self._chores.snapshot,
             jobs=[job.run for job in jobs],
+            remembered=remembered,
         )
-        if not (frame or jobs or idled or unidled or totals or group.snapshot):
+        if not (frame or jobs or idled or unidled or totals or group.snapshot or remembered):
             self._answer(applied)
             return
         self._store(group, applied, jobs)
@@ -334,6 +336,13 @@ class Writer:
                     item.refuse("the gateway is shutting down")
                 elif isinstance(item, Job):
                     item.future.cancel()
+
+
+def _remembered(applied: Sequence[tuple[Parcel, Applied]]) -> dict[tuple[str, str], bytes]:
+    """
+    Return what receivers asked to be stored with their bodies, by receiver and key; a later body's word counts.
+    """
+    return {(parcel.receiver, key): value for parcel, _ in applied for key, value in parcel.remember.items()}
 
 
 def _reached(place: str, group: CommitGroup) -> None:

@@ -3,7 +3,7 @@ The ledger: everything that must survive, in one SQLite file with one owner and 
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -168,6 +168,13 @@ class Ledger:
 
     # -- commit
 
+    def remembered(self, receiver: str) -> Mapping[str, bytes]:
+        """
+        Return what a receiver asked to be remembered with its bodies; before intake starts.
+        """
+        with self._writing.translated("reading receiver state"):
+            return store.remembered(self._connection, receiver)
+
     def commit(self, group: CommitGroup) -> CommitResult:
         """
         Store a group in one transaction, durable when this returns.
@@ -229,6 +236,7 @@ class Ledger:
         seq = self._last_seq if group.frame is None else group.frame.seq
         if group.totals is not None and not self._behind:
             store.store_totals(self._connection, group.totals, seq)
+        store.store_remembered(self._connection, group.remembered)
         if group.snapshot is None:
             return 0
         begun = group.snapshot.seq if self._cycle is None else self._cycle

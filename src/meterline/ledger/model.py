@@ -2,7 +2,7 @@
 What crosses the ledger's door: plain data, no SQL.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -90,6 +90,8 @@ class Transactor(Protocol):
 class CommitGroup:
     """
     All that one commit stores; nothing of it, when it fails. ``totals`` None: not flushed with this commit.
+
+    ``remembered``: state of receivers, by receiver and key; b"" is deleted.
     """
 
     frame: Frame | None = None
@@ -98,6 +100,7 @@ class CommitGroup:
     totals: Sequence[TotalRow] | None = None
     snapshot: SnapshotPart | None = None
     jobs: Sequence[Callable[[Transaction], Any]] = ()
+    remembered: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from meterline.ledger import deliveries, store
 APPLICATION_ID: Final = 0x4D54524C
 """``MTRL`` in the file's header: this SQLite file is a Meterline ledger."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Stands in ``PRAGMA user_version``."""
 
 PAGE_BYTES: Final = 8192
@@ -178,6 +178,7 @@ CREATE TABLE total (
   PRIMARY KEY (hour, customer, dimension)
 ) STRICT, WITHOUT ROWID;
 
+@RECEIVER_STATE
 CREATE TABLE retention_mark (
   at  INTEGER NOT NULL PRIMARY KEY,
   seq INTEGER NOT NULL                        -- frames up to this one were delivered and in a snapshot at that time
@@ -192,11 +193,25 @@ INSERT INTO balance (id) VALUES (1);
 INSERT INTO meta VALUES ('totals_through', 0), ('snapshot_floor', 0), ('idle', 0);
 """
 
-DDL: Final = _TABLES.replace("@BALANCE", _BALANCE_COLUMNS)
+_RECEIVER_STATE: Final = """
+CREATE TABLE receiver_state (
+  receiver TEXT NOT NULL,
+  key      TEXT NOT NULL,                     -- what a receiver remembers: a file's cursor, an elected replica
+  value    BLOB NOT NULL,
+  PRIMARY KEY (receiver, key)
+) STRICT, WITHOUT ROWID;
+"""
+
+DDL: Final = _TABLES.replace("@BALANCE", _BALANCE_COLUMNS).replace("@RECEIVER_STATE", _RECEIVER_STATE)
 
 Migration = Callable[[apsw.Connection], None]
 
-MIGRATIONS: Final[dict[int, Migration]] = {}
+
+def _add_receiver_state(connection: apsw.Connection) -> None:
+    connection.execute(_RECEIVER_STATE)
+
+
+MIGRATIONS: Final[dict[int, Migration]] = {1: _add_receiver_state}
 """From each version to the next; a step runs inside the one transaction of the whole way."""
 
 

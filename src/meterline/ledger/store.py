@@ -3,7 +3,7 @@ The statements of one commit, part by part. Each runs inside the caller's transa
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import apsw
@@ -101,6 +101,27 @@ def store_totals(connection: apsw.Connection, totals: Sequence[TotalRow], throug
     rows = [(row.hour, row.customer, row.dimension, format_units(row.value), row.count) for row in totals]
     connection.executemany(_TOTAL, rows)
     set_meta(connection, "totals_through", through)
+
+
+def store_remembered(connection: apsw.Connection, remembered: Mapping[tuple[str, str], bytes]) -> None:
+    """
+    Replace what receivers asked to be remembered; b"" is deleted.
+    """
+    for (receiver, key), value in remembered.items():
+        if value:
+            connection.execute("INSERT OR REPLACE INTO receiver_state VALUES (?, ?, ?)", (receiver, key, value))
+        else:
+            connection.execute("DELETE FROM receiver_state WHERE receiver = ? AND key = ?", (receiver, key))
+
+
+def remembered(connection: apsw.Connection, receiver: str) -> dict[str, bytes]:
+    """
+    Return what a receiver asked to be remembered.
+    """
+    rows: list[Any] = connection.execute(
+        "SELECT key, value FROM receiver_state WHERE receiver = ?", (receiver,)
+    ).fetchall()
+    return dict(rows)
 
 
 def store_snapshot(connection: apsw.Connection, part: SnapshotPart, begun: int) -> int:

@@ -5,7 +5,7 @@ An intake that answers as a script says, at random and seeded, and keeps books o
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -69,6 +69,7 @@ class ScriptedIntake:
         self._lock = threading.Lock()
         self.submitted = threading.Semaphore(0)
         self.in_flight = 0
+        self.remembered: dict[str, bytes] = {}
         self.failure: BaseException | None = None
         self.books = Books()
         self._writer = threading.Thread(target=self._run, name="scripted-intake", daemon=True)
@@ -89,10 +90,20 @@ class ScriptedIntake:
         with self._lock:
             self.in_flight -= nbytes
 
-    def submit(self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket) -> None:
+    def submit(
+        self,
+        body: bytes,
+        fmt: Format,
+        receiver: str,
+        principal: Principal,
+        ticket: Ticket,
+        *,
+        remember: Mapping[str, bytes] | None = None,
+    ) -> None:
         """
-        Queue a body.
+        Queue a body. ``remembered`` takes what is to be remembered with it at once, whatever the script decides.
         """
+        self.remembered.update(remember or {})
         self.books.senders.add((receiver, principal))
         self._queue.put((body, fmt, ticket))
         self.submitted.release()

@@ -1,0 +1,71 @@
+"""
+Reading JSON exactly: no number passes through a float that cannot hold it, no constant that JSON does not have.
+"""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, NoReturn
+
+from meterline.errors import UndecodableError
+
+_SPACE: Final = " \t\r\n"
+
+
+def _real(written: str) -> float | Decimal:
+    """
+    Read a number with a point or an exponent: a float where its shortest form says the same, else a Decimal.
+    """
+    nearest = float(written)
+    try:
+        exact = Decimal(written)
+    except InvalidOperation as error:
+        raise UndecodableError(f"reading number: an exponent of {len(written)} digits") from error
+    return nearest if nearest - nearest == 0 and Decimal(repr(nearest)) == exact else exact
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise UndecodableError(f"reading JSON: {constant} is no JSON value")
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_real, parse_constant=_refuse, strict=False)
+
+
+def parse(data: bytes) -> Any:
+    """
+    Read one document: dict, list, str, int, float, Decimal, bool or None; integers of any size exactly.
+
+    :raises UndecodableError: no JSON, no UTF-8, or nested too deep for any reader.
+    """
+    found = list(documents(data))
+    if len(found) != 1:
+        raise UndecodableError(f"reading JSON: {len(found)} documents where one is expected")
+    return found[0]
+
+
+def documents(data: bytes) -> Iterator[Any]:
+    """
+    Read documents that follow each other, with or without white space between them (NDJSON, JSON streams).
+
+    :raises UndecodableError: as ``parse``; what was yielded before it is right.
+    """
+    try:
+        written = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UndecodableError(f"reading JSON: byte {error.start} is not UTF-8") from error
+    position, end = _skip(written, 0), len(written)
+    while position < end:
+        try:
+            value, position = _DECODER.raw_decode(written, position)
+        except RecursionError as error:
+            raise UndecodableError("reading JSON: it is nested too deep") from error
+        except ValueError as error:
+            raise UndecodableError(f"reading JSON: {error}") from error
+        yield value
+        position = _skip(written, position)
+
+
+def _skip(written: str, position: int) -> int:
+    while position < len(written) and written[position] in _SPACE:
+        position += 1
+    return position

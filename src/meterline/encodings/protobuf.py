@@ -1,0 +1,71 @@
+"""
+Writing protobuf fields by hand: the few wire types that OTLP needs (protobuf.dev, Encoding).
+
+Field by field and without generated classes, since upb refuses values nested deeper than 32 levels, and the kernel quarantines
+a too deep value instead of refusing its request.
+"""
+
+import struct
+from typing import Final
+
+_DOUBLE: Final = struct.Struct("<d").pack
+_FIXED64: Final = struct.Struct("<Q").pack
+_SFIXED64: Final = struct.Struct("<q").pack
+_MASK: Final = (1 << 64) - 1
+
+
+def varint(number: int) -> bytes:
+    """
+    Encode an unsigned number; a negative one as its 64-bit two's complement.
+    """
+    number &= _MASK
+    if number < 0x80:
+        return bytes((number,))
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def length_delimited(field: int, payload: bytes) -> bytes:
+    """
+    Encode a message, text or bytes field, an empty one too.
+    """
+    return varint(field << 3 | 2) + varint(len(payload)) + payload
+
+
+def text(field: int, value: str) -> bytes:
+    """
+    Encode a string field. Lone surrogates become bytes that are no UTF-8, which the kernel quarantines.
+    """
+    return length_delimited(field, value.encode("utf-8", "surrogatepass"))
+
+
+def number(field: int, value: int) -> bytes:
+    """
+    Encode a varint field: uint, int, enum, bool.
+    """
+    return varint(field << 3) + varint(value)
+
+
+def fixed64(field: int, value: int) -> bytes:
+    """
+    Encode a fixed64 field; the caller keeps 0 <= value < 2^64.
+    """
+    return varint(field << 3 | 1) + _FIXED64(value)
+
+
+def sfixed64(field: int, value: int) -> bytes:
+    """
+    Encode an sfixed64 field; the caller keeps -2^63 <= value < 2^63.
+    """
+    return varint(field << 3 | 1) + _SFIXED64(value)
+
+
+def double(field: int, value: float) -> bytes:
+    """
+    Encode a double field, bit by bit as Python holds it.
+    """
+    return varint(field << 3 | 1) + _DOUBLE(value)
