@@ -15,6 +15,8 @@ MAX_DEPTH: Final = 128
 INT64: Final = range(-(2**63), 2**63)
 MAX_TIME: Final = 2**64 - 1
 
+_PLAIN_DIGITS: Final = 100
+
 DELTA: Final = 1
 CUMULATIVE: Final = 2
 
@@ -25,7 +27,10 @@ def _integer(value: int) -> bytes:
 
 def _decimal(value: Decimal) -> bytes:
     nearest = float(value)
-    return double(4, nearest) if Decimal(repr(nearest)) == value else text(1, format(value, "f"))
+    if Decimal(repr(nearest)) == value:
+        return double(4, nearest)
+    plain = abs(value.adjusted()) < _PLAIN_DIGITS  # 1E999999999 written out would fill the memory
+    return text(1, format(value, "f") if plain else str(value))
 
 
 _SCALARS: Final[Mapping[type, Callable[[Any], bytes]]] = {
