@@ -191,15 +191,15 @@ class Bench:
         )
         self.intake = Intake(self.writer, self.queue, IntakeOptions(max_in_flight_bytes=100))
 
-    def send(self, body: str, principal: Any = ANONYMOUS) -> Ticket:
+    def send(self, body: str, principal: Any = ANONYMOUS, **more: Any) -> Ticket:
         """Submit one body."""
         ticket = Ticket()
-        self.intake.submit(body.encode(), Format.OTLP_METRICS, "otlp", principal, ticket)
+        self.intake.submit(body.encode(), Format.OTLP_METRICS, "otlp", principal, ticket, **more)
         return ticket
 
-    def ask(self, body: str, principal: Any = ANONYMOUS) -> Answer:
+    def ask(self, body: str, principal: Any = ANONYMOUS, **more: Any) -> Answer:
         """Submit one body and wait for its answer."""
-        answer = self.send(body, principal).wait(10)
+        answer = self.send(body, principal, **more).wait(10)
         assert answer is not None
         return answer
 

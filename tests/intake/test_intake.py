@@ -198,3 +198,17 @@ def test_stop_answers_everything(bench: Any) -> None:
     assert {ticket.wait(0).status for ticket in tickets} == {Status.STORED}
     assert bench.ask("1").status is Status.RETRY
     assert len(bench.ledger.bodies()) == 51
+
+
+def test_what_a_receiver_remembers_goes_with_its_body(bench: Any) -> None:
+    """A receiver's state is in the group of its body; it is refused with it, and never stored for an undecodable one."""
+    failures = [RetryableError("committing: disk is slow")]
+    bench.ledger.fail = lambda group: (_ for _ in ()).throw(failures.pop()) if failures and group.frame else None
+    bench.intake.start()
+
+    assert bench.ask("5", remember={"cursor": b"1"}).status is Status.RETRY
+    assert bench.ask("5", remember={"cursor": b"2"}).status is Status.STORED
+    assert bench.ask("broken", remember={"cursor": b"3"}).status is Status.UNDECODABLE
+
+    stored = [(group.remembered, group.frame.body) for group in bench.ledger.groups if group.remembered]
+    assert stored == [({("otlp", "cursor"): b"2"}, b"5")]

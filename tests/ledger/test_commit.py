@@ -234,3 +234,16 @@ def test_over_the_limit_binds_frames_only(open_ledger: Any, make: Any) -> None:
         ledger.commit(make.group(1))
     assert ledger.commit(CommitGroup(jobs=[lambda tx: "recorded"])).jobs == ("recorded",)
     assert ledger.room_to_record()
+
+
+def test_what_a_receiver_remembers_is_in_the_commit_of_its_points(open_ledger: Any, make: Any) -> None:
+    """A receiver's state is stored with a frame or not at all, is kept apart by receiver, and b"" forgets it."""
+    ledger = open_ledger()
+    ledger.commit(make.group(1, remembered={("files", "a"): b"1", ("files", "b"): b"2", ("other", "a"): b"3"}))
+    with pytest.raises(ValueError, match="committing frame 9"):
+        ledger.commit(make.group(9, remembered={("files", "a"): b"9"}))
+    ledger.commit(CommitGroup(remembered={("files", "b"): b""}))
+    ledger.close()
+    ledger = open_ledger()
+    assert ledger.remembered("files") == {"a": b"1"}
+    assert ledger.remembered("other") == {"a": b"3"}

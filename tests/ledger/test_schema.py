@@ -14,7 +14,7 @@ from meterline.errors import CorruptLedgerError
 from meterline.kernel.seam import TotalRow
 from meterline.ledger import open_reader, schema
 
-FIXTURE = Path(__file__).parent / "fixtures" / "v1.db.gz"
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def real_tables() -> dict[str, list[tuple[str, str]]]:
@@ -44,15 +44,12 @@ def test_all_tables_are_strict() -> None:
     assert connection.execute(loose).fetchall() == []
 
 
-def unpack(path: Path) -> None:
-    """Put the ledger that version 1 wrote where this test's ledger is."""
-    path.write_bytes(gzip.decompress(FIXTURE.read_bytes()))
-
-
-def test_version_1_is_read_for_ever(open_ledger: Any, make: Any, path: Path) -> None:
-    """A ledger that schema version 1 wrote is brought up to date with everything in it, and goes on."""
-    unpack(path)
+@pytest.mark.parametrize("version", range(1, schema.SCHEMA_VERSION + 1))
+def test_every_version_is_read_for_ever(open_ledger: Any, make: Any, path: Path, version: int) -> None:
+    """A ledger that an older schema version wrote is brought up to date with everything in it, and goes on."""
+    path.write_bytes(gzip.decompress((FIXTURES / f"v{version}.db.gz").read_bytes()))
     ledger = open_ledger()
+    assert ledger.remembered("files") == ({"cursor": b"12"} if version > 1 else {})
     assert ledger.id == "00112233445566778899aabbccddeeff"
     assert ledger.activate_rules("hash", [], "rules: []").gen == 1
     state = ledger.stored_state()
@@ -88,10 +85,10 @@ def test_a_migration_is_whole_or_not_at_all(open_ledger: Any, make: Any, path: P
 
     connection = apsw.Connection(str(path))
     with pytest.raises(ZeroDivisionError):
-        schema.migrate(connection, {1: good, 2: bad}, target=3)
-    assert (connection.pragma("user_version"), contents()) == (1, before)
-    schema.migrate(connection, {1: good}, target=2)
-    assert connection.pragma("user_version") == 2
+        schema.migrate(connection, {2: good, 3: bad}, target=4)
+    assert (connection.pragma("user_version"), contents()) == (2, before)
+    schema.migrate(connection, {2: good}, target=3)
+    assert connection.pragma("user_version") == 3
     assert contents()["frame"] == before["frame"]
     connection.close()
 
@@ -104,5 +101,5 @@ def test_an_altered_table_is_noticed(open_ledger: Any, path: Path) -> None:
     ledger = open_ledger()
     ledger._connection.execute("ALTER TABLE total ADD COLUMN note TEXT")
     ledger.close()
-    with pytest.raises(CorruptLedgerError, match="'total' is not as schema version 1 has it"):
+    with pytest.raises(CorruptLedgerError, match="'total' is not as schema version 2 has it"):
         open_ledger()
