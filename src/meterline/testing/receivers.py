@@ -36,6 +36,9 @@ from meterline.testing.scripted_intake import Books, Script, ScriptedIntake
 ID_KEY: Final = "contract.id"
 """The attribute that holds a point's id, in every format that has attributes."""
 
+ID_LABEL: Final = "contract_id"
+"""The same where names may have no dots (Prometheus, Loki)."""
+
 _SENDERS: Final = 4
 _REQUESTS: Final = 25
 _POINTS: Final = 12
@@ -117,13 +120,14 @@ def _log_ids(body: bytes) -> list[str]:
 
 
 def _id_of(point: Any) -> str:
-    values: list[str] = [pair.value.string_value for pair in point.attributes if pair.key == ID_KEY]
+    values: list[str] = [pair.value.string_value for pair in point.attributes if pair.key in (ID_KEY, ID_LABEL)]
     assert len(values) == 1, f"a point arrived with {len(values)} ids: {values}"
     return values[0]
 
 
 _IDS: Final[Mapping[Format, Callable[[bytes], list[str]]]] = {
     Format.OTLP_METRICS: _metric_ids,
+    Format.TRANSCODED_METRICS: _metric_ids,
     Format.OTLP_LOGS: _log_ids,
 }
 
