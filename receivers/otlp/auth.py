@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from meterline.api import Principal
-from meterline.receivers.otlp.config import AuthConfig
+from meterline.serving.auth_config import AuthConfig
 
 _BEARER = "bearer "
 

@@ -26,13 +26,13 @@ from meterline.api import (
     UndecodableError,
 )
 from meterline.receivers.otlp import answers
-from meterline.receivers.otlp.admission import ByteBudget, Reservation
 from meterline.receivers.otlp.answers import Refusal
 from meterline.receivers.otlp.auth import KeyRing, principal_of_peer
-from meterline.receivers.otlp.config import GrpcConfig
-from meterline.receivers.otlp.counters import SignalCounters
-from meterline.receivers.otlp.inbox import Inbox
 from meterline.receivers.otlp.inflate import inflate, is_compressed
+from meterline.serving.admission import ByteBudget, Reservation
+from meterline.serving.config import GrpcListenerConfig as GrpcConfig
+from meterline.serving.counters import SignalCounters
+from meterline.serving.grpc.inbox import Inbox
 
 METRICS_SERVICE: str = metrics_service_pb2.DESCRIPTOR.services_by_name["MetricsService"].full_name
 LOGS_SERVICE: str = logs_service_pb2.DESCRIPTOR.services_by_name["LogsService"].full_name

@@ -14,12 +14,12 @@ from grpc_reflection.v1alpha import reflection
 
 from meterline.api import ConfigurationError, ReceiverContext, Sample
 from meterline.api.network import host_and_port
-from meterline.receivers.otlp.config import GrpcConfig
 from meterline.receivers.otlp.export import LOGS_SERVICE, METRICS_SERVICE, ExportService
-from meterline.receivers.otlp.health import Health
-from meterline.receivers.otlp.memory import keep_large_blocks
-from meterline.receivers.otlp.pool import DaemonPool
-from meterline.receivers.otlp.tls import Certificates
+from meterline.serving.config import GrpcListenerConfig as GrpcConfig
+from meterline.serving.grpc.health import Health
+from meterline.serving.memory import keep_large_blocks
+from meterline.serving.pool import DaemonPool
+from meterline.serving.tls import Certificates
 
 MINIMUM_GRPCIO = (1, 84)
 MAX_THREADS = 256

@@ -24,29 +24,31 @@ class OtlpReceiver(Receiver[OtlpReceiverConfig]):
 
     def __init__(self, name: str, config: OtlpReceiverConfig, context: ReceiverContext) -> None:
         super().__init__(name, config, context)
-        self._grpc = GrpcServer(name, config.grpc, context)
+        self._grpc = GrpcServer(name, config.grpc, context) if config.grpc is not None else None
 
     def start(self) -> None:
         """
         Bind and accept.
         """
-        self._grpc.start()
+        if self._grpc is not None:
+            self._grpc.start()
 
     @property
     def endpoints(self) -> Mapping[str, str]:
         """
         Return the addresses really bound, by protocol.
         """
-        return {"grpc": self._grpc.endpoint}
+        return {"grpc": self._grpc.endpoint} if self._grpc is not None else {}
 
     def stop(self, grace_secs: float) -> None:
         """
         Stop accepting, answer what is in flight for up to the grace, then close.
         """
-        self._grpc.stop(grace_secs)
+        if self._grpc is not None:
+            self._grpc.stop(grace_secs)
 
     def samples(self) -> Iterable[Sample]:
         """
         Return the counters of all listeners.
         """
-        return self._grpc.samples()
+        return self._grpc.samples() if self._grpc is not None else ()

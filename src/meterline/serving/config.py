@@ -2,9 +2,9 @@
 Configuration of listeners: names, defaults and what must fit together.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from meterline.api import PluginConfig, RelativePath
 from meterline.api.network import ListenAddress
@@ -118,3 +118,18 @@ class HttpListenerConfig(ListenerConfig):
     body_timeout_secs: PositiveFloat = Field(default=30.0, description="A request's body must be there by then.")
     idle_timeout_secs: PositiveFloat = Field(default=60.0, description="Close a connection without requests.")
     cors: CorsConfig | None = Field(default=None, description="Absent: no browser may send.")
+
+
+def _grpc(section: GrpcListenerConfig | None) -> GrpcListenerConfig:
+    return GrpcListenerConfig() if section is None else section
+
+
+def _http(section: HttpListenerConfig | None) -> HttpListenerConfig:
+    return HttpListenerConfig() if section is None else section
+
+
+GrpcSection = Annotated[GrpcListenerConfig | None, AfterValidator(_grpc)]
+"""``grpc:`` of a receiver that also has ``http:``; None when absent. Written with nothing in it, it is ``grpc: {}``."""
+
+HttpSection = Annotated[HttpListenerConfig | None, AfterValidator(_http)]
+"""``http:`` likewise."""

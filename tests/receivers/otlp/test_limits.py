@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from meterline.api import ConfigurationError, OverloadedError, TooLargeError, UndecodableError
 from meterline.receivers.otlp import grpc_server
-from meterline.receivers.otlp.admission import ByteBudget
+from meterline.serving.admission import ByteBudget
 from meterline.receivers.otlp.inflate import inflate, is_compressed
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"

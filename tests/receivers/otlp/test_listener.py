@@ -27,8 +27,8 @@ from pydantic import ValidationError
 
 from meterline.api import Answer, ConfigurationError, Format, Status
 from meterline.receivers.otlp import OtlpReceiver, grpc_server
-from meterline.receivers.otlp.config import GrpcConfig
-from meterline.receivers.otlp.pool import DaemonPool
+from meterline.serving.config import GrpcListenerConfig as GrpcConfig
+from meterline.serving.pool import DaemonPool
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 METRICS_SERVICE = "opentelemetry.proto.collector.metrics.v1.MetricsService"
@@ -514,7 +514,7 @@ def test_waiting_calls_do_not_keep_the_process_alive(tmp_path: Path) -> None:
     script = tmp_path / "exit.py"
     script.write_text(
         "import threading\n"
-        "from meterline.receivers.otlp.pool import DaemonPool\n"
+        "from meterline.serving.pool import DaemonPool\n"
         "running = threading.Event()\n"
         "DaemonPool('x', 2).submit(lambda: (running.set(), threading.Event().wait()))\n"
         "running.wait()\n"

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from meterline.api import ConfigurationError
-from meterline.receivers.otlp.config import TlsConfig
+from meterline.serving.config import TlsConfig
 
 _Signature = tuple[tuple[int, int, int], ...]
 

@@ -1,0 +1,3 @@
+"""
+The gRPC listener: one port, unary methods of one or several receivers.
+"""
