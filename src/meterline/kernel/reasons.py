@@ -20,7 +20,7 @@ class Reason(Enum):
 
     UNDECODABLE_VALUE = ("undecodable_value", "raw", "An attribute or body value has broken bytes.")
     BAD_UTF8 = ("bad_utf8", "raw", "A text in an attribute, name or body is not UTF-8.")
-    TOO_DEEP = ("too_deep", "raw", "An attribute or body value is nested deeper than 64 levels.")
+    TOO_DEEP = ("too_deep", "raw", "An attribute or body value is nested deeper than 64 levels, or than the sender may send.")
     DUPLICATE_KEY = ("duplicate_key", "raw", "An attribute key that a rule reads stands twice.")
     NO_VALUE = ("no_value", "raw", "The point has no value.")
     NOT_A_NUMBER = ("not_a_number", "raw", "The value is NaN or infinite, or a log's quantity is not a number.")
@@ -55,6 +55,19 @@ class Reason(Enum):
         "No customer, and it is part of the log's identity.",
     )
     BEYOND_DEDUPE_HORIZON = ("beyond_dedupe_horizon", "raw", "Too old to tell whether it was counted before.")
+    UNDECODABLE_ITEM = ("undecodable_item", "raw", "An item of a request is not what its protocol says.")
+    UNSUPPORTED_ITEM = (
+        "unsupported_item",
+        "raw",
+        "An item of a request is right, and holds nothing that can be metered: a sketch, a set.",
+    )
+    NO_CUSTOMER = ("no_customer", "raw", "A usage record names no customer.")
+    NO_DIMENSION = ("no_dimension", "raw", "A usage record names no dimension.")
+    TOO_MANY_PLACES = ("too_many_places", "raw", "A usage record's value has more than 18 decimal places.")
+    TOO_MANY_ATTRIBUTES = ("too_many_attributes", "raw", "More attributes than the sender may send.")
+    KEY_TOO_LONG = ("key_too_long", "raw", "An attribute key is longer than the sender may send.")
+    VALUE_TOO_LONG = ("value_too_long", "raw", "An attribute value is longer than the sender may send.")
+    TOO_MANY_STREAMS = ("too_many_streams", "raw", "The sender has opened as many new streams today as it may.")
     INTERNAL_ERROR = ("internal_error", "raw", "Three attempts at this body met an unexpected error.")
     CONFLICT = ("conflict", "disputed", "The same window or identity was counted before with another value.")
     OVERLAP = ("overlap", "disputed", "The window overlaps one that was counted.")

@@ -407,6 +407,30 @@ class Quarantined(_message.Message):
 Global___Quarantined: _TypeAlias = Quarantined  # noqa: Y015
 
 @_typing.final
+class OpenedStreams(_message.Message):
+    """New streams that a source opened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
+    source: _builtins.int
+    streams: _builtins.int
+    def __init__(
+        self,
+        *,
+        source: _builtins.int = ...,
+        streams: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "streams", b"streams"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenedStreams: _TypeAlias = OpenedStreams  # noqa: Y015
+
+@_typing.final
 class Frame(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -429,6 +453,7 @@ class Frame(_message.Message):
     LOADED_FIELD_NUMBER: _builtins.int
     EVICTED_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
+    STREAMS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     seq: _builtins.int
     gen: _builtins.int
@@ -462,6 +487,8 @@ class Frame(_message.Message):
     def evicted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
     def balance(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def streams(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenedStreams]: ...
     def __init__(
         self,
         *,
@@ -484,10 +511,11 @@ class Frame(_message.Message):
         loaded: _abc.Iterable[_builtins.bytes] | None = ...,
         evicted: _abc.Iterable[_builtins.bytes] | None = ...,
         balance: _abc.Iterable[_builtins.int] | None = ...,
+        streams: _abc.Iterable[Global___OpenedStreams] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["digests_cutoff", b"digests_cutoff", "ids", b"ids", "ids_cutoff", b"ids_cutoff", "logs", b"logs"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "blocks", b"blocks", "charges", b"charges", "closed", b"closed", "digests", b"digests", "digests_cutoff", b"digests_cutoff", "evicted", b"evicted", "gen", b"gen", "ids", b"ids", "ids_cutoff", b"ids_cutoff", "loaded", b"loaded", "logs", b"logs", "quarantine", b"quarantine", "received_at", b"received_at", "rules_hash", b"rules_hash", "seq", b"seq", "slow", b"slow", "sources", b"sources", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "blocks", b"blocks", "charges", b"charges", "closed", b"closed", "digests", b"digests", "digests_cutoff", b"digests_cutoff", "evicted", b"evicted", "gen", b"gen", "ids", b"ids", "ids_cutoff", b"ids_cutoff", "loaded", b"loaded", "logs", b"logs", "quarantine", b"quarantine", "received_at", b"received_at", "rules_hash", b"rules_hash", "seq", b"seq", "slow", b"slow", "sources", b"sources", "streams", b"streams", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -517,7 +545,9 @@ Global___Pair: _TypeAlias = Pair  # noqa: Y015
 
 @_typing.final
 class Charge(_message.Message):
-    """What a rule makes of a stream or log. Absent customer or dimension: missing. `factor`: scale x 10^12, little-endian."""
+    """What a rule makes of a stream or log. Absent customer or dimension: missing. `factor`: scale x 10^12, little-endian.
+    `kind`: of its records; empty: usage.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -526,10 +556,12 @@ class Charge(_message.Message):
     DIMENSION_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     FACTOR_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
     customer: _builtins.str
     dimension: _builtins.str
     factor: _builtins.bytes
+    kind: _builtins.str
     @_builtins.property
     def metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]: ...
     def __init__(
@@ -540,10 +572,11 @@ class Charge(_message.Message):
         dimension: _builtins.str | None = ...,
         metadata: _abc.Iterable[Global___Pair] | None = ...,
         factor: _builtins.bytes = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_customer", b"_customer", "_dimension", b"_dimension", "customer", b"customer", "dimension", b"dimension"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_customer", b"_customer", "_dimension", b"_dimension", "customer", b"customer", "dimension", b"dimension", "factor", b"factor", "metadata", b"metadata", "rule", b"rule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_customer", b"_customer", "_dimension", b"_dimension", "customer", b"customer", "dimension", b"dimension", "factor", b"factor", "kind", b"kind", "metadata", b"metadata", "rule", b"rule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__customer: _TypeAlias = _typing.Literal["customer"]  # noqa: Y015
     _WhichOneofArgType__customer: _TypeAlias = _typing.Literal["_customer", b"_customer"]  # noqa: Y015

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emeterline/usage/v1/usage.proto\x12\x12meterline.usage.v1\"Q\n\x06Source\x12\x10\n\x08receiver\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\x0c\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x12\n\nrules_hash\x18\x04 \x01(\t\"\xd2\x02\n\x0bUsageRecord\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64imension_id\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x11\n\ttimestamp\x18\x05 \x01(\x06\x12\x1c\n\x0fstart_timestamp\x18\x06 \x01(\x06H\x00\x88\x01\x01\x12?\n\x08metadata\x18\x07 \x03(\x0b\x32-.meterline.usage.v1.UsageRecord.MetadataEntry\x12\x0c\n\x04rule\x18\x08 \x01(\t\x12\x0c\n\x04kind\x18\t \x01(\t\x12*\n\x06source\x18\n \x01(\x0b\x32\x1a.meterline.usage.v1.Source\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x12\n\x10_start_timestamp\"\xaa\x01\n\x06Series\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\r\x12\x14\n\x0c\x64imension_id\x18\x02 \x01(\r\x12\x10\n\x08metadata\x18\x03 \x03(\r\x12\x0c\n\x04rule\x18\x04 \x01(\r\x12\x0c\n\x04kind\x18\x05 \x01(\r\x12\x10\n\x08receiver\x18\x06 \x01(\r\x12\x0e\n\x06stream\x18\x07 \x01(\x0c\x12\x11\n\tprincipal\x18\x08 \x01(\r\x12\x12\n\nrules_hash\x18\t \x01(\r\"\x9e\x02\n\nUsageBatch\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x30\n\x0cseries_table\x18\x02 \x03(\x0b\x32\x1a.meterline.usage.v1.Series\x12\x0b\n\x03ids\x18\x03 \x01(\x0c\x12\x0e\n\x06series\x18\x04 \x03(\r\x12\x12\n\ntimestamps\x18\x05 \x03(\x12\x12\x11\n\tdurations\x18\x06 \x03(\x12\x12\x11\n\tmantissas\x18\x07 \x03(\x12\x12\x0e\n\x06places\x18\x08 \x03(\r\x12\x38\n\x05large\x18\t \x03(\x0b\x32).meterline.usage.v1.UsageBatch.LargeEntry\x1a,\n\nLargeEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emeterline/usage/v1/usage.proto\x12\x12meterline.usage.v1\"Q\n\x06Source\x12\x10\n\x08receiver\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\x0c\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x12\n\nrules_hash\x18\x04 \x01(\t\"\xd2\x02\n\x0bUsageRecord\x12\n\n\x02id\x18\x01 \x01(\x0c\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64imension_id\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\x12\x11\n\ttimestamp\x18\x05 \x01(\x06\x12\x1c\n\x0fstart_timestamp\x18\x06 \x01(\x06H\x00\x88\x01\x01\x12?\n\x08metadata\x18\x07 \x03(\x0b\x32-.meterline.usage.v1.UsageRecord.MetadataEntry\x12\x0c\n\x04rule\x18\x08 \x01(\t\x12\x0c\n\x04kind\x18\t \x01(\t\x12*\n\x06source\x18\n \x01(\x0b\x32\x1a.meterline.usage.v1.Source\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x12\n\x10_start_timestamp\"\xaa\x01\n\x06Series\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\r\x12\x14\n\x0c\x64imension_id\x18\x02 \x01(\r\x12\x10\n\x08metadata\x18\x03 \x03(\r\x12\x0c\n\x04rule\x18\x04 \x01(\r\x12\x0c\n\x04kind\x18\x05 \x01(\r\x12\x10\n\x08receiver\x18\x06 \x01(\r\x12\x0e\n\x06stream\x18\x07 \x01(\x0c\x12\x11\n\tprincipal\x18\x08 \x01(\r\x12\x12\n\nrules_hash\x18\t \x01(\r\"\x9e\x02\n\nUsageBatch\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12\x30\n\x0cseries_table\x18\x02 \x03(\x0b\x32\x1a.meterline.usage.v1.Series\x12\x0b\n\x03ids\x18\x03 \x01(\x0c\x12\x0e\n\x06series\x18\x04 \x03(\r\x12\x12\n\ntimestamps\x18\x05 \x03(\x12\x12\x11\n\tdurations\x18\x06 \x03(\x12\x12\x11\n\tmantissas\x18\x07 \x03(\x12\x12\x0e\n\x06places\x18\x08 \x03(\r\x12\x38\n\x05large\x18\t \x03(\x0b\x32).meterline.usage.v1.UsageBatch.LargeEntry\x1a,\n\nLargeEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe8\x01\n\tUsageItem\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64imension_id\x18\x02 \x01(\t\x12\x14\n\x0crecord_value\x18\x03 \x01(\t\x12\x11\n\ttimestamp\x18\x04 \x01(\x06\x12=\n\x08metadata\x18\x05 \x03(\x0b\x32+.meterline.usage.v1.UsageItem.MetadataEntry\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"W\n\x12RecordUsageRequest\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.meterline.usage.v1.UsageItem\x12\x13\n\x0breceived_at\x18\x02 \x01(\x06\"\\\n\x0bUsageResult\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32 .meterline.usage.v1.UsageOutcome\x12\n\n\x02id\x18\x02 \x01(\x0c\x12\x0e\n\x06reason\x18\x03 \x01(\t\"G\n\x13RecordUsageResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.meterline.usage.v1.UsageResult*\xa1\x01\n\x0cUsageOutcome\x12\x1d\n\x19USAGE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16USAGE_OUTCOME_RECORDED\x10\x01\x12\x1b\n\x17USAGE_OUTCOME_DUPLICATE\x10\x02\x12\x1a\n\x16USAGE_OUTCOME_NO_USAGE\x10\x03\x12\x1d\n\x19USAGE_OUTCOME_QUARANTINED\x10\x04\x32n\n\x0cUsageService\x12^\n\x0bRecordUsage\x12&.meterline.usage.v1.RecordUsageRequest\x1a\'.meterline.usage.v1.RecordUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGERECORD_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_USAGEBATCH_LARGEENTRY']._loaded_options = None
   _globals['_USAGEBATCH_LARGEENTRY']._serialized_options = b'8\001'
+  _globals['_USAGEITEM_METADATAENTRY']._loaded_options = None
+  _globals['_USAGEITEM_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_USAGEOUTCOME']._serialized_start=1432
+  _globals['_USAGEOUTCOME']._serialized_end=1593
   _globals['_SOURCE']._serialized_start=54
   _globals['_SOURCE']._serialized_end=135
   _globals['_USAGERECORD']._serialized_start=138
@@ -47,4 +51,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGEBATCH']._serialized_end=938
   _globals['_USAGEBATCH_LARGEENTRY']._serialized_start=894
   _globals['_USAGEBATCH_LARGEENTRY']._serialized_end=938
+  _globals['_USAGEITEM']._serialized_start=941
+  _globals['_USAGEITEM']._serialized_end=1173
+  _globals['_USAGEITEM_METADATAENTRY']._serialized_start=409
+  _globals['_USAGEITEM_METADATAENTRY']._serialized_end=456
+  _globals['_RECORDUSAGEREQUEST']._serialized_start=1175
+  _globals['_RECORDUSAGEREQUEST']._serialized_end=1262
+  _globals['_USAGERESULT']._serialized_start=1264
+  _globals['_USAGERESULT']._serialized_end=1356
+  _globals['_RECORDUSAGERESPONSE']._serialized_start=1358
+  _globals['_RECORDUSAGERESPONSE']._serialized_end=1429
+  _globals['_USAGESERVICE']._serialized_start=1595
+  _globals['_USAGESERVICE']._serialized_end=1705
 # @@protoc_insertion_point(module_scope)
