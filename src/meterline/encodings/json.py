@@ -29,6 +29,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 _DECODER: Final = json.JSONDecoder(parse_float=_real, parse_constant=_refuse, strict=False)
+_WITH_CONSTANTS: Final = json.JSONDecoder(parse_float=_real, strict=False)
 
 
 def parse(data: bytes) -> Any:
@@ -43,9 +44,11 @@ def parse(data: bytes) -> Any:
     return found[0]
 
 
-def documents(data: bytes) -> Iterator[Any]:
+def documents(data: bytes, *, constants: bool = False) -> Iterator[Any]:
     """
     Read documents that follow each other, with or without white space between them (NDJSON, JSON streams).
+
+    ``constants``: read NaN, Infinity and -Infinity as floats, since some senders write them; else they are undecodable.
 
     :raises UndecodableError: as ``parse``; what was yielded before it is right.
     """
@@ -53,10 +56,11 @@ def documents(data: bytes) -> Iterator[Any]:
         written = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UndecodableError(f"reading JSON: byte {error.start} is not UTF-8") from error
+    decoder = _WITH_CONSTANTS if constants else _DECODER
     position, end = _skip(written, 0), len(written)
     while position < end:
         try:
-            value, position = _DECODER.raw_decode(written, position)
+            value, position = decoder.raw_decode(written, position)
         except RecursionError as error:
             raise UndecodableError("reading JSON: it is nested too deep") from error
         except ValueError as error:

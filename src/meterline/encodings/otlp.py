@@ -135,7 +135,7 @@ def gauge(name: str, points: Iterable[bytes], *, unit: str = "", metadata: bytes
     """
     Return a Metric with a Gauge. ``metadata``: made by ``key_values(12, ...)``.
     """
-    return _metric(name, unit, 5, b"".join(length_delimited(1, point) for point in points), metadata)
+    return metric(name, unit, 5, b"".join(length_delimited(1, point) for point in points), metadata)
 
 
 def counter(
@@ -151,10 +151,13 @@ def counter(
     Return a Metric with a Sum; ``temporality`` is DELTA or CUMULATIVE.
     """
     data = b"".join(length_delimited(1, point) for point in points) + number(2, temporality)
-    return _metric(name, unit, 7, data + (number(3, 1) if monotonic else b""), metadata)
+    return metric(name, unit, 7, data + (number(3, 1) if monotonic else b""), metadata)
 
 
-def _metric(name: str, unit: str, field: int, data: bytes, metadata: bytes) -> bytes:
+def metric(name: str, unit: str, field: int, data: bytes, metadata: bytes = b"") -> bytes:
+    """
+    Return a Metric whose data is in this field of its oneof. ``metadata``: made by ``key_values(12, ...)``.
+    """
     return text(1, name) + (text(3, unit) if unit else b"") + length_delimited(field, data) + metadata
 
 
