@@ -4,8 +4,15 @@ The usage record: what Meterline makes of telemetry, and what every exporter is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from meterline.quantity import Quantity
+
+USAGE: Final = "usage"
+"""The kind of records that rules make."""
+
+MANUAL: Final = "manual"
+"""The kind of records that were told as they are, and the name that stands in place of their rule; no rule may have it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,7 @@ class Writer:
             self._tally.stored(parcel, outcome, now)
             rejected = outcome.quarantined + outcome.answered
             message = "" if not rejected else _message(outcome, rejected)
-            parcel.ticket.resolve(Answer(Status.STORED, outcome.points, rejected, message))
+            parcel.ticket.resolve(Answer(Status.STORED, outcome.points, rejected, message, items=outcome.items))
 
     def _refuse(self, applied: Sequence[tuple[Parcel, Applied]], why: str) -> None:
         for parcel, _ in applied:

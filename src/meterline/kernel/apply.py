@@ -10,6 +10,7 @@ from meterline.kernel.batch import Block, DistributionBlock, LogBlock, NumberBlo
 from meterline.kernel.core import Call, Core, Source
 from meterline.kernel.fast import apply_block
 from meterline.kernel.framing import DigestRow
+from meterline.kernel.items import ItemBatch
 from meterline.kernel.logs import Request, apply_record, needs_digest
 from meterline.kernel.points import apply_point
 from meterline.kernel.seam import Applied, Temporality
@@ -32,10 +33,16 @@ def apply_batch(core: Core, batch: PythonBatch, received_at: int, source: Source
         _renew(core, plan)
     call = Call(source, received_at, core.options)
     call.points = batch.points
-    if not batch.points:
-        return call.applied()
-    frame = core.opened(received_at)
-    digest = _digest(batch, source) if any(map(_indistinct, batch.blocks)) else b""
+    if isinstance(batch, ItemBatch):
+        batch.take(core, call)
+    elif batch.points:
+        return _apply_blocks(core, call, batch)
+    return call.applied()
+
+
+def _apply_blocks(core: Core, call: Call, batch: PythonBatch) -> Applied:
+    frame = core.opened(call.received_at)
+    digest = _digest(batch, call.source) if any(map(_indistinct, batch.blocks)) else b""
     if digest:
         known = core.digests.get(digest)
         if known is not None:
@@ -44,7 +51,7 @@ def apply_batch(core: Core, batch: PythonBatch, received_at: int, source: Source
         core.unmatched(call, batch.skipped)
     for block in batch.blocks:
         _apply_block(core, call, batch, block, digest)
-    if digest and core.digests.add(digest, call.quarantined, received_at, frame.received_at) is Found.NEW:
+    if digest and core.digests.add(digest, call.quarantined, call.received_at, frame.received_at) is Found.NEW:
         frame.digests.append(DigestRow(digest, call.quarantined.to_bytes(8, "little")))
     return call.applied()
 

@@ -5,7 +5,7 @@ What the parts of a meter share: the columns, the stores, the options, and the o
 from collections.abc import Callable
 from typing import Any, Final
 
-from meterline.api.receiver import Principal
+from meterline.api.receiver import ItemResult, Principal
 from meterline.globs import any_glob
 from meterline.kernel.frame_open import OpenFrame
 from meterline.kernel.groups import Group
@@ -26,11 +26,12 @@ class Source:
     A receiver and a principal; remembers for which customers it may write.
     """
 
-    __slots__ = ("_allows", "_rights", "any", "principal", "receiver")
+    __slots__ = ("_allows", "_rights", "any", "limits", "principal", "receiver")
 
     def __init__(self, receiver: str, principal: Principal) -> None:
         self.receiver = receiver
         self.principal = principal.name
+        self.limits = principal.limits
         self.any = principal.customers is None
         self._allows: Callable[[str], bool] = any_glob(principal.customers or ())
         self._rights: dict[str, bool] = {}
@@ -62,6 +63,7 @@ class Call:
 
     __slots__ = (
         "duplicate",
+        "items",
         "max_time",
         "min_time",
         "no_usage",
@@ -91,6 +93,7 @@ class Call:
         self.unmatched = 0
         self.reasons: dict[Reason, int] = {}
         self.repeats: dict[tuple[int, int, int], int] = {}
+        self.items: list[ItemResult] = []
 
     def repeat(self, place: tuple[int, int, int]) -> int:
         """
@@ -113,6 +116,7 @@ class Call:
             self.unmatched,
             self.reasons,
             answered,
+            tuple(self.items),
         )
 
 

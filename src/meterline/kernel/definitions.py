@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from meterline._proto.meterline.ledger.v1 import frame_pb2 as pb
 from meterline.kernel import columns
 from meterline.kernel.seam import Charge
+from meterline.records import USAGE
 
 VERSION: Final = 1
 IDENTITY: Final = 16
@@ -50,6 +51,7 @@ class ChargeDef(NamedTuple):
     dimension: str | None
     metadata: tuple[tuple[str, str], ...]
     factor: int
+    kind: str = USAGE
 
 
 def encode_charge(charge: Charge | ChargeDef) -> bytes:
@@ -58,6 +60,8 @@ def encode_charge(charge: Charge | ChargeDef) -> bytes:
     """
     pairs = [pb.Pair(key=key, value=value) for key, value in charge.metadata]
     message = pb.Charge(rule=charge.rule, metadata=pairs, factor=columns.int_bytes(charge.factor))
+    if charge.kind != USAGE:
+        message.kind = charge.kind
     if charge.customer is not None:
         message.customer = charge.customer
     if charge.dimension is not None:
@@ -76,6 +80,7 @@ def decode_charge(data: bytes) -> ChargeDef:
         message.dimension if message.HasField("dimension") else None,
         tuple((pair.key, pair.value) for pair in message.metadata),
         columns.bytes_int(message.factor),
+        message.kind or USAGE,
     )
 
 

@@ -5,12 +5,13 @@ The Python meter: the seam's ``Meter`` put together from its parts.
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-from meterline.api.receiver import Format, Principal
+from meterline.api.receiver import Format, ItemResult, Principal
 from meterline.errors import UndecodableError
 from meterline.kernel import canonical
 from meterline.kernel.apply import apply_batch
 from meterline.kernel.batch import PythonBatch
 from meterline.kernel.core import Call, Claims, Core, Source
+from meterline.kernel.decoding import decode
 from meterline.kernel.frame_open import OpenFrame
 from meterline.kernel.idle import Idle
 from meterline.kernel.persist import Profiles
@@ -33,7 +34,6 @@ from meterline.kernel.seam import (
     Verdict,
 )
 from meterline.kernel.snapshot import Snapshots
-from meterline.kernel.walk import decode
 
 
 class PythonMeter:
@@ -129,6 +129,8 @@ class PythonMeter:
         balance.quarantined += rest * claims.quarantined
         balance.duplicate += rest * claims.duplicate
         call.quarantined, call.duplicate = points * claims.quarantined, points * claims.duplicate
+        if fmt is Format.USAGE:
+            call.items = [ItemResult("quarantined", reason=Reason.INTERNAL_ERROR.code)] * points
         return call.applied()
 
     def seal(self) -> Frame | None:

@@ -3,7 +3,7 @@ The Python kernel: the reference, and what runs where no native one is built.
 """
 
 from meterline.api.receiver import Format
-from meterline.kernel import walk
+from meterline.kernel.decoding import decode
 from meterline.kernel.expand import Expander
 from meterline.kernel.framing import FrameContent, decode_frame, encode_frame
 from meterline.kernel.meter import PythonMeter
@@ -41,7 +41,7 @@ class PythonKernel:
         """
         if not isinstance(plan, PythonPlan):
             raise TypeError(f"decoding body: {type(plan).__name__} is the plan of another kernel")
-        return walk.decode(body, fmt, plan)
+        return decode(body, fmt, plan)
 
     def meter(self, options: MeterOptions) -> Meter:
         """

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from meterline.kernel.reasons import Reason
 from meterline.quantity import Amount
+from meterline.records import USAGE
 
 Value: TypeAlias = Any
 """An attribute value as plain Python: str, bool, int, float, Decimal (JSON numbers), bytes, None, list, dict - or ABSENT."""
@@ -143,6 +144,7 @@ class Charge:
     ``gated``: its ``when`` reads value or time and is answered per point through ``Meter.decide``.
     ``rivals``: bit mask of the charges of this verdict that come to the same customer and dimension while not all say multi.
     Logs: the quantity is at ``value``, or ``literal`` when ``value`` is None.
+    ``kind``: of its records; only charges that no rule made have another than ``usage``.
     """
 
     rule: str
@@ -163,6 +165,7 @@ class Charge:
     value: Path | None = None
     literal: Amount = 10**18
     identity: Path | LogIdentity | None = None
+    kind: str = USAGE
 
 
 @dataclass(frozen=True, slots=True)

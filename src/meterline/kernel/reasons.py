@@ -20,7 +20,11 @@ class Reason(Enum):
 
     UNDECODABLE_VALUE = ("undecodable_value", "raw", "An attribute or body value has broken bytes.")
     BAD_UTF8 = ("bad_utf8", "raw", "A text in an attribute, name or body is not UTF-8.")
-    TOO_DEEP = ("too_deep", "raw", "An attribute or body value is nested deeper than 64 levels, or than the sender may send.")
+    TOO_DEEP = (
+        "too_deep",
+        "raw",
+        "An attribute or body value is nested deeper than 64 levels, or than the sender may send.",
+    )
     DUPLICATE_KEY = ("duplicate_key", "raw", "An attribute key that a rule reads stands twice.")
     NO_VALUE = ("no_value", "raw", "The point has no value.")
     NOT_A_NUMBER = ("not_a_number", "raw", "The value is NaN or infinite, or a log's quantity is not a number.")

@@ -81,6 +81,13 @@ def content_identity(content: bytes) -> bytes:
     return b"c" + part(content)
 
 
+def keyed_identity(customer: str, key: str) -> bytes:
+    """
+    Return the identity of a record that was told with an idempotency key: keys are each customer's own.
+    """
+    return b"k" + text_part(customer) + text_part(key)
+
+
 def positional_identity(digest: bytes, index: int) -> bytes:
     """
     Return the identity of a log without one: the digest of its request and its place in it.

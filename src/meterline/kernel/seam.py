@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-from meterline.api.receiver import Format, Principal
+from meterline.api.receiver import Format, ItemResult, Principal
 from meterline.kernel.questions import (
     ABSENT,
     Bad,
@@ -79,7 +79,7 @@ class Applied:
     What became of the points of one batch; the five counts add up to ``points``.
 
     ``answered``: the request is an exact repeat that its digest recognised, all points are duplicate, and its first answer
-    named that many as quarantined: the sender is told the same again.
+    named that many as quarantined: the sender is told the same again. ``items``: of a ``Format.USAGE`` batch, one for each.
     """
 
     points: int = 0
@@ -90,6 +90,7 @@ class Applied:
     unmatched: int = 0
     reasons: Mapping[Reason, int] = field(default_factory=dict)
     answered: int = 0
+    items: tuple[ItemResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from meterline.kernel import record_ids
 from meterline.kernel.record_ids import pack_times
-from meterline.kernel.text import USAGE, ChargeText, SourceText, Times
+from meterline.kernel.text import ChargeText, SourceText, Times
 from meterline.quantity import AMOUNT_ONE, Quantity
 from meterline.records import Source, UsageRecord
 
@@ -139,7 +139,7 @@ class Segment:
             start_timestamp=self.starts[at] or None,
             metadata=charge.metadata,
             rule=charge.rule,
-            kind=USAGE,
+            kind=charge.kind,
             source=Source(source.receiver, entry.identity.hex() or None, source.principal, source.rules_hash),
         )
 

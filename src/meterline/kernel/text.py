@@ -14,7 +14,6 @@ from meterline.kernel.definitions import decode_charge
 from meterline.quantity import AMOUNT_ONE, AMOUNT_PLACES, UNIT_FACTOR, format_units
 
 CSV_NEWLINE: Final = "\r\n"
-USAGE: Final = "usage"
 
 _TIMES_KEPT: Final = 65_536
 _CHARGES_KEPT: Final = 65_536
@@ -84,6 +83,7 @@ class ChargeText:
         "json_middle",
         "json_tail",
         "key",
+        "kind",
         "metadata",
         "plain",
         "rule",
@@ -96,6 +96,7 @@ class ChargeText:
         """
         charge = decode_charge(encoded)
         self.rule = charge.rule
+        self.kind = charge.kind
         self.customer = charge.customer or ""
         self.dimension = charge.dimension or ""
         self.metadata: Mapping[str, str] = dict(charge.metadata)
@@ -107,9 +108,11 @@ class ChargeText:
         names = f'","customer_id":{to_json(self.customer)},"dimension_id":{to_json(self.dimension)}'
         self.json_middle = f'{names},"value":"'
         rule = to_json(self.rule)
-        self.json_tail = f',"metadata":{to_json(self.metadata)},"rule":{rule},"kind":"{USAGE}","source":{{"receiver":'
+        self.json_tail = (
+            f',"metadata":{to_json(self.metadata)},"rule":{rule},"kind":"{self.kind}","source":{{"receiver":'
+        )
         self.csv_middle = f",{csv_cell(self.customer)},{csv_cell(self.dimension)},"
-        self.csv_tail = f",{csv_cell(to_json(self.metadata))},{csv_cell(self.rule)},{USAGE},"
+        self.csv_tail = f",{csv_cell(to_json(self.metadata))},{csv_cell(self.rule)},{self.kind},"
 
     def units(self, amount: int, scale: int) -> int:
         """
