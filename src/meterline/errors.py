@@ -12,6 +12,7 @@ Every error Meterline raises on purpose, named by what the engine does next.
     |-- PausedError           stop this exporter until a person acts; nothing is lost
     |-- UndecodableError      refuse the whole request for good
     |-- TooLargeError         refuse the whole request for good: it can never pass
+    |-- UnauthenticatedError  refuse the whole request for good: there is no credential, or it is proven wrong or expired
     |-- ForbiddenError        refuse the whole request for good: the credential is good, what it asks for is not its right
     |-- LedgerLockedError     another process owns the ledger; exit code 1
     |-- CorruptLedgerError    do not accept intake: counting on would bill twice
@@ -71,6 +72,12 @@ class PausedError(MeterlineError):
 class UndecodableError(MeterlineError):
     """
     The body's wire structure is broken; nothing of it was applied or learned.
+    """
+
+
+class UnauthenticatedError(MeterlineError):
+    """
+    Nobody knows who sends: no credential, or one that is proven wrong or expired. A verifier that cannot work is retryable.
     """
 
 

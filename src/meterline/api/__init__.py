@@ -40,6 +40,7 @@ from meterline.errors import (
     PausedError,
     RetryableError,
     TooLargeError,
+    UnauthenticatedError,
     UndecodableError,
 )
 from meterline.globs import any_glob, compile_glob, is_glob
@@ -88,6 +89,7 @@ __all__ = [
     "SystemClock",
     "Ticket",
     "TooLargeError",
+    "UnauthenticatedError",
     "UndecodableError",
     "UsageRecord",
     "Verdict",
