@@ -233,3 +233,11 @@ def test_no_rules_are_a_rule_set_too() -> None:
     empty = RuleSet.compile([], Path())
 
     assert (empty.text, empty.keys()) == ("[]", ())
+
+
+def test_a_name_is_reserved(problems: Make) -> None:
+    """No rule may have the name that stands in the records of the usage API."""
+    (problem,) = problems({"name": "a"}, {"name": "manual"})
+
+    assert (problem.where, problem.code) == ((1, "name"), "ML040")
+    assert "`manual` is reserved" in problem.message

@@ -23,7 +23,7 @@ CODES: Final[Mapping[str, str]] = {
     "ML025": "A value cannot be used; the message says why.",
     "ML030": "No installed plugin has this name.",
     "ML031": "A plugin is installed and does not load.",
-    "ML040": "Two rules have one name.",
+    "ML040": "Two rules have one name, or a rule has the reserved name `manual`.",
     "ML041": "A selector cannot be read.",
     "ML042": "A template cannot be read.",
     "ML043": "A regular expression is not RE2.",

@@ -10,6 +10,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from meterline.generations import Generation, RuleKey
+from meterline.records import MANUAL
 from meterline.rules.bound import BoundRules
 from meterline.rules.compile import RuleCompiler
 from meterline.rules.compiled import CompiledRule
@@ -41,7 +42,7 @@ class RuleSet:
         Compile all rules. Raises RuleSetError with every problem of every rule; ``where`` begins with the rule's position.
         """
         tables = _Tables(base_dir, read_file)
-        problems = list(_repeated_names(rules))
+        problems = _repeated_names(rules) + _reserved_names(rules)
         compiled: list[CompiledRule] = []
         for position, rule in enumerate(rules):
             compiler = RuleCompiler(rule, tables.read)
@@ -100,6 +101,14 @@ def _repeated_names(rules: Sequence[RuleConfig]) -> list[Problem]:
             )
         seen.add(rule.name)
     return found
+
+
+def _reserved_names(rules: Sequence[RuleConfig]) -> list[Problem]:
+    words = f"rule name `{MANUAL}` is reserved: it stands in the records of the usage API, which no rule made"
+    places = [position for position, rule in enumerate(rules) if rule.name == MANUAL]
+    return [
+        Problem((position, "name"), "ML040", words, "no rule's", "give the rule another name") for position in places
+    ]
 
 
 def _canonical(value: Any) -> str:
