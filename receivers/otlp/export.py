@@ -58,10 +58,8 @@ def signals() -> tuple[Signal, Signal]:
     Return the two services that are served, with counters at zero. Traces are not: they are answered UNIMPLEMENTED.
     """
     return (
-        Signal(
-            f"/{METRICS_SERVICE}/Export", Format.OTLP_METRICS, answers.metrics_response, SignalCounters("metric_points")
-        ),
-        Signal(f"/{LOGS_SERVICE}/Export", Format.OTLP_LOGS, answers.logs_response, SignalCounters("log_records")),
+        Signal(f"/{METRICS_SERVICE}/Export", Format.OTLP_METRICS, answers.metrics_response, SignalCounters("metrics")),
+        Signal(f"/{LOGS_SERVICE}/Export", Format.OTLP_LOGS, answers.logs_response, SignalCounters("logs")),
     )
 
 

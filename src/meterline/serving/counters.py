@@ -5,8 +5,17 @@ What a listener counts: per signal and request, never per point.
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from meterline.api import Sample
+
+UNITS: Final[Mapping[str, str]] = {
+    "metrics": "metric_points",
+    "logs": "log_records",
+    "events": "events",
+    "usage": "usage_records",
+}
+"""What is counted of each signal, as metric names have it."""
 
 
 class SignalCounters:
@@ -17,11 +26,12 @@ class SignalCounters:
     not stored, as far as the request was read that far.
     """
 
-    def __init__(self, unit: str) -> None:
+    def __init__(self, signal: str) -> None:
         """
-        ``unit`` names what is counted in metric names: ``metric_points`` or ``log_records``.
+        ``signal``: a key of ``UNITS``.
         """
-        self._unit = unit
+        self._signal = signal
+        self._unit = UNITS[signal]
         self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
         self.accepted = 0
@@ -49,7 +59,7 @@ class SignalCounters:
 
     def refuse(self, outcome: str, points: int = 0) -> None:
         """
-        Count a request that was not stored; ``outcome`` is the gRPC code in lower case.
+        Count a request that was not stored; ``outcome``: the gRPC code or the ``Cause``, in lower case.
         """
         with self._lock:
             self.requests[outcome] += 1
@@ -63,7 +73,7 @@ class SignalCounters:
             requests = dict(self.requests)
             points = (self.accepted, self.quarantined, self.refused)
             sizes = (self.wire_bytes, self.body_bytes)
-        signal = {**labels, "signal": "metrics" if self._unit == "metric_points" else "logs"}
+        signal = {**labels, "signal": self._signal}
         for outcome, count in requests.items():
             yield Sample("meterline_receiver_requests", {**signal, "outcome": outcome}, count)
         for name, count in zip(("accepted", "quarantined", "refused"), points, strict=True):
