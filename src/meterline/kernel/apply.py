@@ -100,6 +100,9 @@ def _indistinct(block: Block) -> bool:
     if block.entry.temporality is not Temporality.DELTA or not any(slot != NO_SLOT for slot in block.slots or ()):
         return False
     if isinstance(block, NumberBlock):
+        pairs = enumerate(zip(block.starts, block.times, strict=True))
+        if block.ids:
+            return any(start in {0, time} and at not in block.ids for at, (start, time) in pairs)
         return 0 in block.starts or any(map(eq, block.starts, block.times))
     return any(not point.start or point.start == point.time for point in block.points)
 

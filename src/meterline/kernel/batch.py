@@ -2,16 +2,20 @@
 A decoded body: blocks of points that share a context, as columns.
 """
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 from meterline.api.receiver import Format
 from meterline.kernel.groups import ShapeEntry
 from meterline.kernel.plan import ContextEntry, PythonPlan
 from meterline.kernel.reasons import Reason
+from meterline.kernel.told import NOTHING, Told
 
 Number: TypeAlias = int | float | None
 """A reading as the wire has it: as_int, as_double, or neither."""
+
+_NO_IDS: Final[Mapping[int, bytes]] = MappingProxyType({})
 
 
 class NumberBlock:
@@ -22,7 +26,11 @@ class NumberBlock:
     ``shapes``: what resolving found of points whose verdict
     was not known yet. ``bound``: the table, and its version, that ``slots`` are of.
     ``head`` is joined fixed-size beginnings of the points, which their keys complete; or b"" and ``payloads`` has them whole.
+    ``told``: what the metric's metadata say; ``ids``: the points' own identities, by index.
     """
+
+    told: Told = NOTHING
+    ids: Mapping[int, bytes] = _NO_IDS
 
     __slots__ = (
         "bound",
@@ -71,6 +79,22 @@ class NumberBlock:
         return self.head[index * self.size : (index + 1) * self.size] + self.keys[index]
 
 
+class ToldBlock(NumberBlock):
+    """
+    The points of a sum or gauge of which a receiver of our own says more.
+    """
+
+    __slots__ = ("ids", "told")
+
+    def __init__(self, entry: ContextEntry, keys: list[bytes], told: Told) -> None:
+        """
+        Make a block whose columns, and ids, the walk fills.
+        """
+        super().__init__(entry, keys)
+        self.told = told
+        self.ids: dict[int, bytes] = {}
+
+
 class DistributionPoint:
     """
     A histogram, exponential histogram or summary point: what can be metered of it.
@@ -96,6 +120,8 @@ class DistributionBlock:
     """
     The points of a histogram, exponential histogram or summary.
     """
+
+    told: Told = NOTHING
 
     __slots__ = ("bound", "entry", "first", "keys", "n", "points", "shapes", "slots")
 

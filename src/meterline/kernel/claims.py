@@ -13,9 +13,11 @@ from meterline.quantity import QUANTITY_LIMIT, format_units
 class Usage:
     """
     A quantity that a step gave, in 10^-18, and where it stands in time. ``start`` 0 with ``instant``: no window.
+
+    ``point``: the identity that an instant has of its own, or b"".
     """
 
-    __slots__ = ("amount", "identity", "instant", "k", "start", "time")
+    __slots__ = ("amount", "identity", "instant", "k", "point", "start", "time")
 
     def __init__(self, amount: int, start: int, time: int, identity: bytes) -> None:
         self.amount = amount
@@ -24,6 +26,7 @@ class Usage:
         self.identity = identity
         self.instant = False
         self.k = 0
+        self.point = b""
 
     @property
     def hour(self) -> int:

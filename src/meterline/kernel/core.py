@@ -11,7 +11,8 @@ from meterline.kernel.frame_open import OpenFrame
 from meterline.kernel.groups import Group
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Applied, MeterOptions
-from meterline.kernel.state import CHUNK_BITS, CUMULATIVE, DELTA, NEVER, Columns
+from meterline.kernel.state import CHUNK_BITS, CUMULATIVE, DELTA, NEVER, Columns, termed
+from meterline.kernel.steps.cumulative import NO_TERM, writer
 from meterline.kernel.steps.ids import IdStore
 from meterline.kernel.table import Table
 from meterline.kernel.tallies import Tallies
@@ -250,7 +251,14 @@ class Core:
             return NEVER
         if c.kind[slot] == DELTA and not c.value[slot]:
             return NEVER
-        wanted = c.start[slot] if c.kind[slot] == CUMULATIVE else c.last[slot]
+        if c.kind[slot] == CUMULATIVE:
+            wanted = c.start[slot]
+            base = c.base.get(slot)
+            term = NO_TERM if base is None else writer(base, wanted)
+            if term != NO_TERM:
+                return termed(wanted, term, scaled=bool(c.scaled[slot]))
+        else:
+            wanted = c.last[slot]
         return -2 - wanted if c.scaled[slot] else wanted
 
 

@@ -284,7 +284,7 @@ def _masked(entries: Entries, mask: int) -> list[Entry]:
 
 def _slow_id(entry: Entry, row: SlowRow) -> str:
     if row.kind is Kind.INSTANT:
-        return entry.slow_id(record_ids.instant_window(row.time, row.amount, row.k))
+        return entry.slow_id(record_ids.instant_window(row.time, row.amount, row.k, row.point))
     return entry.id(row.start, row.time, row.amount, 18)
 
 

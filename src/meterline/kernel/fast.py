@@ -15,8 +15,10 @@ from meterline.kernel.framing import Kind
 from meterline.kernel.groups import Group, Profile
 from meterline.kernel.places import Places
 from meterline.kernel.seam import Temporality
-from meterline.kernel.state import CUMULATIVE, DELTA, FRESH, NEVER
+from meterline.kernel.state import CUMULATIVE, DELTA, FRESH, NEVER, termed
+from meterline.kernel.steps.cumulative import NO_TERM
 from meterline.kernel.steps.delta import ENTRY, KEEP, WIDE_ENTRY, WIDE_KEEP
+from meterline.kernel.told import UNKNOWN
 from meterline.quantity import AMOUNT_ONE, amount_from_double
 
 _RANGE: Final = AMOUNT_ONE << 63
@@ -32,6 +34,8 @@ def _pack_wide(time: int, value: int) -> bytes:
 class Readings(NamedTuple):
     """
     Points as columns; values are whole numbers, or in 10^-18 when ``wide``. None stands for a double that is no amount.
+
+    ``term``: of the counters' writer.
     """
 
     slots: list[int]
@@ -40,13 +44,22 @@ class Readings(NamedTuple):
     values: list[Any]
     wide: bool
     delta: bool
+    term: int = NO_TERM
 
     def part(self, indexes: list[int]) -> "Readings":
         """
         Return some of the points.
         """
         slots, starts, times, values = ([column[index] for index in indexes] for column in self[:4])
-        return Readings(slots, starts, times, values, self.wide, self.delta)
+        return Readings(slots, starts, times, values, self.wide, self.delta, self.term)
+
+    def marks(self) -> list[int]:
+        """
+        Return what ``fast`` holds where the points simply go on.
+        """
+        if self.term != NO_TERM:
+            return [termed(start, self.term, scaled=self.wide) for start in self.starts]
+        return [-2 - start for start in self.starts] if self.wide else self.starts
 
 
 def apply_block(core: Core, call: Call, block: NumberBlock) -> Sequence[int]:
@@ -54,7 +67,7 @@ def apply_block(core: Core, call: Call, block: NumberBlock) -> Sequence[int]:
     Apply the usual points of a block; return the indexes of the others, for which nothing was done.
     """
     points = _readings(block)
-    if points is None:
+    if points is None or (block.entry.hint == UNKNOWN and not _explicit(core, points)):
         return range(block.n)
     every = Places(points.slots)
     if None not in points.values and _plausible(call, points.times) and every.distinct:
@@ -77,7 +90,14 @@ def _readings(block: NumberBlock) -> Readings | None:
     delta = block.entry.temporality is Temporality.DELTA
     starts: Any = block.starts
     times: Any = block.times
-    return Readings(block.slots, starts, times, values, wide, delta)
+    return Readings(block.slots, starts, times, values, wide, delta, NO_TERM if delta else block.told.term)
+
+
+def _explicit(core: Core, points: Readings) -> bool:
+    """
+    Say whether all rules count sums whose type is unknown.
+    """
+    return all(group.explicit for group in set(map(core.columns.group.__getitem__, points.slots)))
 
 
 def _plausible(call: Call, times: list[int]) -> bool:
@@ -95,7 +115,7 @@ def _split(core: Core, call: Call, points: Readings) -> list[int]:
     fresh: list[int] = []
     slow: list[int] = []
     unmatched = 0
-    for index, (slot, start, time, value) in enumerate(zip(*points[:4], strict=True)):
+    for index, (slot, start, time, value, mark) in enumerate(zip(*points[:4], points.marks(), strict=True)):
         group = groups[slot]
         if group.unmatched:
             unmatched += 1
@@ -106,10 +126,11 @@ def _split(core: Core, call: Call, points: Readings) -> list[int]:
             or not call.source.may_all(group)
         ):
             slow.append(index)
-        elif fast[slot] == (-2 - start if points.wide else start):
+        elif fast[slot] == mark:
             (known if _grows(core, points, slot, (start, time, value)) else slow).append(index)
         else:
-            opens = kinds[slot] == FRESH and _opens(core, group, points.delta, (start, time, value))
+            new = kinds[slot] == FRESH and points.term == NO_TERM
+            opens = new and _opens(core, group, points.delta, (start, time, value))
             (fresh if opens and _closed(core, slot) else slow).append(index)
     if unmatched:
         core.unmatched(call, unmatched)
@@ -136,8 +157,7 @@ def _known(core: Core, call: Call, places: Places, points: Readings) -> bool:
     """
     Apply points of known streams; False, and nothing done, when one of them does not simply go on.
     """
-    starts = [-2 - start for start in points.starts] if points.wide else points.starts
-    if places.read(core.columns.fast) != starts:
+    if places.read(core.columns.fast) != points.marks():
         return False
     done = (_deltas if points.delta else _counters)(core, call, places, points)
     if done:
@@ -213,6 +233,8 @@ def _fresh(core: Core, call: Call, places: Places, points: Readings) -> bool:
     """
     c = core.columns
     slots = places.slots
+    if points.term != NO_TERM:
+        return False
     groups: list[Group] = places.read(c.group)
     if any(kind != FRESH for kind in map(c.kind.__getitem__, slots)) or not all(_closed(core, slot) for slot in slots):
         return False

@@ -76,7 +76,7 @@ class SlowRow(NamedTuple):
     A row that is not plain. ``position``: how many rows of scale 0, and of scale 18 blocks of this frame stand before it.
 
     ``amount``: in units of 10^-18. ``mask``: the charges that make a record, by bit. ``state``: of the stream after it (b"": as
-    a fast row would leave it).
+    a fast row would leave it). ``point``: the identity that an instant has of its own, or b"".
     """
 
     position: tuple[int, int]
@@ -89,6 +89,7 @@ class SlowRow(NamedTuple):
     kind: Kind
     mask: int
     state: bytes
+    point: bytes = b""
 
 
 class LogRow(NamedTuple):
@@ -228,6 +229,7 @@ def _slow(row: SlowRow) -> pb.SlowRow:
         kind=int(row.kind),  # type: ignore[arg-type]  # the same numbers
         mask=columns.int_bytes(row.mask),
         state=row.state,
+        point=row.point,
     )
 
 
@@ -337,7 +339,8 @@ def get_slow(row: pb.SlowRow) -> SlowRow:
     """
     amount, mask = columns.bytes_int(row.amount), columns.bytes_int(row.mask)
     position = (row.after_narrow, row.after_wide)
-    return SlowRow(position, row.meter, row.source, row.start, row.time, amount, row.k, Kind(row.kind), mask, row.state)
+    numbers = (row.meter, row.source, row.start, row.time, amount, row.k)
+    return SlowRow(position, *numbers, Kind(row.kind), mask, row.state, row.point)
 
 
 def get_logs(message: pb.LogRows) -> list[LogRow]:

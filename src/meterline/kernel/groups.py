@@ -126,6 +126,13 @@ class Group:
         return found
 
     @property
+    def explicit(self) -> bool:
+        """
+        Say whether all rules write what they read, so that a sum whose type nobody knows counts for them.
+        """
+        return all(charge.explicit for charge in self.charges)
+
+    @property
     def unmatched(self) -> bool:
         """
         Say whether no rule matches.

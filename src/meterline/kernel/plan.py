@@ -6,12 +6,13 @@ Everything here is a cache: an entry that is dropped is found, read and asked ab
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from meterline.kernel import canonical
 from meterline.kernel.canonical import BadValueError
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Context, ContextVerdict, Fields, PointType, Temporality, Value
+from meterline.kernel.told import GAUGE, Hint
 from meterline.kernel.wire import LEN, fields
 
 MAX_CONTEXTS: Final = 200_000
@@ -26,6 +27,11 @@ _TYPES = {
     11: PointType.SUMMARY,
 }
 """Fields of ``Metric.data``."""
+
+Key: TypeAlias = tuple[int, bytes, bytes, int, bool] | tuple[int, bytes, bytes, int, bool, Hint]
+"""
+Data field number (or LOGS), name, unit, temporality, monotonic; and, in transcoded metrics, what the sum really is.
+"""
 
 LOGS: Final = 0
 """Stands where a metric's data field number would, for log records."""
@@ -61,7 +67,7 @@ class ScopeEntry:
         """
         self.resource = resource
         self.scope = scope
-        self.contexts: dict[tuple[int, bytes, bytes, int, bool], ContextEntry] = {}
+        self.contexts: dict[Key, ContextEntry] = {}
         self.failure: Reason | None = None
         self.parts: tuple[bytes, bytes] = (b"", b"")
         self.mappings: tuple[Mapping[str, Value], Mapping[str, Value]] = ({}, {})
@@ -106,6 +112,7 @@ class ContextEntry:
 
     ``bindings``: the raw attribute bytes of points -> where ``owner``, a meter's table, keeps their stream.
     ``failure``: why the names or the canonical form cannot be read; such points are refused when a rule matches.
+    ``transcoded``: one of our own receivers made it; ``hint``: what it says that a sum really is. Neither is part of identity.
     """
 
     __slots__ = (
@@ -113,6 +120,7 @@ class ContextEntry:
         "_prefix",
         "bindings",
         "data",
+        "hint",
         "id",
         "key",
         "monotonic",
@@ -120,19 +128,22 @@ class ContextEntry:
         "owner",
         "scope",
         "temporality",
+        "transcoded",
         "type",
         "unit",
         "verdict",
     )
 
-    def __init__(self, scope: ScopeEntry, key: tuple[int, bytes, bytes, int, bool]) -> None:
+    def __init__(self, scope: ScopeEntry, key: Key) -> None:
         """
-        ``key``: data field number (or LOGS), name, unit, temporality, monotonic.
+        Take what the key says.
         """
         self.id = new_id()
         self.key = key
         self.scope = scope
-        self.data, self.name, self.unit, temporality, self.monotonic = key
+        self.data, self.name, self.unit, temporality, self.monotonic = key[:5]
+        self.transcoded = len(key) > 5
+        self.hint: Hint = key[5] if len(key) > 5 else ""
         self.type = _TYPES.get(self.data, PointType.LOG)
         self.temporality = _temporality(self.type, temporality)
         self.verdict: ContextVerdict | None = None
@@ -158,15 +169,18 @@ class ContextEntry:
     def context(self) -> Context:
         """
         Return what the rules are asked about. A name that is not UTF-8 is shown with replacement characters.
+
+        What is known to be a gauge is shown as one: no point of it is ever bound to the stream of the sum that it came as.
         """
         if self._context is None:
             scope = self.scope.read()
+            gauge = self.hint == GAUGE
             self._context = Context(
-                self.type,
+                PointType.GAUGE if gauge else self.type,
                 self.name.decode(errors="replace"),
                 self.unit.decode(errors="replace"),
-                self.temporality,
-                self.monotonic,
+                Temporality.UNSPECIFIED if gauge else self.temporality,
+                self.monotonic and not gauge,
                 scope.mappings[0],
                 scope.names[0],
                 scope.names[1],
@@ -234,7 +248,7 @@ class PythonPlan:
         """
         return self.scopes.setdefault((resource, scope), ScopeEntry(resource, scope))
 
-    def context(self, scope: ScopeEntry, key: tuple[int, bytes, bytes, int, bool]) -> ContextEntry:
+    def context(self, scope: ScopeEntry, key: Key) -> ContextEntry:
         """
         Find or add the entry of a context.
         """

@@ -19,12 +19,14 @@ from meterline.kernel.steps import result
 from meterline.kernel.steps.ids import Found
 from meterline.kernel.steps.result import Note, Outcome, Step
 from meterline.kernel.streams import adopt, encode_state, meter_of, open_delta, step
+from meterline.kernel.told import UNKNOWN
 from meterline.kernel.validity import Point, Reading, invalid, no_value, reading
 from meterline.quantity import AMOUNT_ONE
 
 _EVENTS: Final = {
     Note.BASELINE: "baseline",
     Note.INFERRED_RESET: "inferred_reset",
+    Note.BEHIND: "writer_behind",
     Note.LATE_LARGER: "late_above_last",
     Note.CONTAINED: "old_epoch_contained",
 }
@@ -76,7 +78,7 @@ class _PointPass:
     One matched point on its way through stages 2 to 4.
     """
 
-    __slots__ = ("call", "claims", "core", "decision", "identity", "point")
+    __slots__ = ("call", "claims", "core", "decision", "doubtful", "identity", "point")
 
     def __init__(self, core: Core, call: Call, point: Point, decision: tuple[int, int]) -> None:
         self.core = core
@@ -84,6 +86,7 @@ class _PointPass:
         self.point = point
         self.decision = decision
         self.claims = Claims()
+        self.doubtful = point.block.entry.hint == UNKNOWN
         self.identity = b"" if point.group.special else core.columns.identity(point.slots[0])
 
     def run(self) -> None:
@@ -158,7 +161,7 @@ class _PointPass:
         is_delta = point.block.entry.temporality is Temporality.DELTA
         if is_delta and (not point.start or point.start == point.time):
             return self._instant(part, slot, value)
-        stamped = (point.start, point.time, value.value, value.witness)
+        stamped = (point.start, point.time, value.value, value.witness, point.block.told.term)
         found, changed = step(core, slot, stamped, wide=value.wide, is_delta=is_delta)
         usage = Usage(found.quantity, found.window_start, point.time, self.identity)
         if found.reason is Reason.CONFLICT and not is_delta:
@@ -190,6 +193,9 @@ class _PointPass:
         amount = value.value if value.wide else value.value * AMOUNT_ONE
         usage = Usage(amount, point.start, point.time, self.identity)
         usage.instant = True
+        if isinstance(point.block, NumberBlock) and point.place in point.block.ids:
+            usage.point = point.block.ids[point.place]
+            return self._identified(part, slot, usage)
         usage.k = self.call.repeat((slot, point.time, amount))
         key = record_ids.instant_key(usage.identity, part.track.value, point.time, amount, usage.k)
         frame = core.opened(self.call.received_at)
@@ -202,6 +208,31 @@ class _PointPass:
             open_delta(core, slot)
             return [Stepped(part, slot, result.usage(amount, point.start), usage, Kind.INSTANT, row=True)]
         return [Stepped(part, slot, result.duplicate(amount, point.start), usage, Kind.INSTANT, row=False)]
+
+    def _identified(self, part: Part, slot: int, usage: Usage) -> list[Stepped]:
+        """
+        Take a delta that covers no time and has an identity of its own: another value or time is a conflict.
+        """
+        core, amount, time = self.core, usage.amount, usage.time
+        key = record_ids.point_key(usage.identity, part.track.value, usage.point)
+        known = core.ids.find(key)
+        if known is not None and known != (amount, time):
+            key = digest(b"meterline.conflict.2", key, record_ids.instant_window(time, amount, 0))
+        frame = core.opened(self.call.received_at)
+        found = core.ids.add(key, amount, max(time, known[1] if known else 0), frame.received_at)
+        if found is Found.BEYOND:
+            self._refuse_claims(Reason.BEYOND_DEDUPE_HORIZON, part.charges)
+            return []
+        if found is Found.DUPLICATE:
+            return [Stepped(part, slot, result.duplicate(amount, usage.start), usage, Kind.INSTANT, row=False)]
+        frame.ids.append(IdRow(*core.ids.added))
+        open_delta(core, slot)
+        step = (
+            result.usage(amount, usage.start)
+            if known is None
+            else result.disputed(Reason.CONFLICT, amount, usage.start)
+        )
+        return [Stepped(part, slot, step, usage, Kind.INSTANT, row=True)]
 
     # Stage 4
 
@@ -257,6 +288,8 @@ class _PointPass:
                 self._before_activation(charge, since[local], each.usage)
                 continue
             answer = verdict_on(charge, each.usage, passing, place, self.decision)
+            if answer is not False and self.doubtful and not charge.explicit:
+                answer = Reason.TYPE_UNKNOWN
             if answer is True:
                 record(self.core, self.claims, charge, each.usage)
                 mask |= 1 << local
@@ -280,7 +313,7 @@ class _PointPass:
     def _record_id(self, rule: str, each: Stepped) -> bytes:
         usage = each.usage
         if each.kind is Kind.INSTANT:
-            window = record_ids.instant_window(usage.time, usage.amount, usage.k)
+            window = record_ids.instant_window(usage.time, usage.amount, usage.k, usage.point)
         elif each.kind is Kind.DELTA:
             window = record_ids.delta_window(usage.start, usage.time)
         else:
@@ -300,5 +333,7 @@ class _PointPass:
         position = (frame.narrow, frame.wide)
         amount = usage.amount if mask else 0
         frame.slow.append(
-            SlowRow(position, meter, source, usage.start, usage.time, amount, usage.k, each.kind, mask, state)
+            SlowRow(
+                position, meter, source, usage.start, usage.time, amount, usage.k, each.kind, mask, state, usage.point
+            )
         )

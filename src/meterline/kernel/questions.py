@@ -143,6 +143,7 @@ class Charge:
     ``factor``: the rule's scale x 10^12. ``since``: first activation instant of the rule; ``active_from``: it was written.
     ``gated``: its ``when`` reads value or time and is answered per point through ``Meter.decide``.
     ``rivals``: bit mask of the charges of this verdict that come to the same customer and dimension while not all say multi.
+    ``explicit``: the rule writes ``value``, so that it counts for a transcoded sum whose type is unknown (docs/transcoding.md).
     Logs: the quantity is at ``value``, or ``literal`` when ``value`` is None.
     ``kind``: of its records; only charges that no rule made have another than ``usage``.
     """
@@ -158,6 +159,7 @@ class Charge:
     continuous_from_gen: int = 0
     gated: bool = False
     allow_negative: bool = False
+    explicit: bool = False
     rivals: int = 0
     failure: Reason | None = None
     ignore: bool = False

@@ -2,6 +2,7 @@
 Raw quarantine: the point goes into the frame as a request of its own, so that a retry is a full intake.
 """
 
+from meterline.api.receiver import Format
 from meterline.kernel import canonical
 from meterline.kernel.batch import Block, LogBlock
 from meterline.kernel.core import PREFIX, Call, Core
@@ -10,13 +11,10 @@ from meterline.kernel.plan import ContextEntry
 from meterline.kernel.reasons import Reason
 from meterline.kernel.wire import put_len, put_varint
 
-OTLP_METRICS = "otlp_metrics"
-OTLP_LOGS = "otlp_logs"
 
-
-def single_request(entry: ContextEntry, payload: bytes) -> bytes:
+def single_request(entry: ContextEntry, payload: bytes, metadata: bytes = b"") -> bytes:
     """
-    Make a request of one point: its resource, scope and metric header around it.
+    Make a request of one point: its resource, scope and metric header around it. ``metadata``: fields of the metric.
     """
     if not entry.data:
         item = put_len(2, payload)
@@ -24,7 +22,7 @@ def single_request(entry: ContextEntry, payload: bytes) -> bytes:
         tail = put_varint(16) + put_varint(entry.temporality.value) if entry.data in (7, 9, 10) else b""
         tail += b"\x18\x01" if entry.data == 7 and entry.monotonic else b""
         header = put_len(1, entry.name) + put_len(3, entry.unit)
-        item = put_len(2, header + put_len(entry.data, put_len(1, payload) + tail))
+        item = put_len(2, header + put_len(entry.data, put_len(1, payload) + tail) + metadata)
     return put_len(1, put_len(1, entry.scope.resource) + put_len(2, put_len(1, entry.scope.scope) + item))
 
 
@@ -83,10 +81,15 @@ def quarantine_raw(
     key = raw_key(prefix, call.source.principal, rule if of_rule else "", payload)
     if key in core.open_raw:
         return False
-    request = single_request(block.entry, payload)
-    fmt = OTLP_LOGS if isinstance(block, LogBlock) else OTLP_METRICS
-    add_raw(core, call, (key, reason, rule, identity, time, fmt, request, _detail(block, index)))
+    request = single_request(block.entry, payload, b"" if isinstance(block, LogBlock) else block.told.raw)
+    add_raw(core, call, (key, reason, rule, identity, time, _format(block).value, request, _detail(block, index)))
     return True
+
+
+def _format(block: Block) -> Format:
+    if isinstance(block, LogBlock):
+        return Format.OTLP_LOGS
+    return Format.TRANSCODED_METRICS if block.entry.transcoded else Format.OTLP_METRICS
 
 
 def _detail(block: Block, index: int) -> str:

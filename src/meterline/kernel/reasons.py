@@ -81,6 +81,11 @@ class Reason(Enum):
     MISSING_DIMENSION = ("missing_dimension", "claim", "The rule's dimension is absent, empty or not text.")
     UNIT_MISMATCH = ("unit_mismatch", "claim", "The metric's unit is not the one that the rule names.")
     RULE_ERROR = ("rule_error", "claim", "The rule's `when` could not be evaluated for this point.")
+    TYPE_UNKNOWN = (
+        "type_unknown",
+        "claim",
+        "Nobody says whether this Prometheus series is a counter, and the rule does not write `value: delta`.",
+    )
     AMBIGUOUS_RULES = (
         "ambiguous_rules",
         "claim",

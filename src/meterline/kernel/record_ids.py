@@ -17,6 +17,7 @@ _COUNT: Final = Struct(">I")
 _DELTA: Final = b"d"
 _INSTANT: Final = b"i"
 _CUMULATIVE: Final = b"c"
+_IDENTIFIED: Final = b"n"
 _AMOUNT: Final = 16
 _STREAM: Final = _LENGTH.pack(16)
 _CUMULATIVE_HEAD: Final = _LENGTH.pack(25) + _CUMULATIVE
@@ -44,12 +45,14 @@ def delta_window(start: int, time: int) -> bytes:
     return _DELTA + _TIMES.pack(start, time)
 
 
-def instant_window(time: int, amount: int, k: int) -> bytes:
+def instant_window(time: int, amount: int, k: int, point: bytes = b"") -> bytes:
     """
     Return the window of a delta without a start, or with start = time. ``amount``: units of 10^-18, whatever the scale.
 
-    ``k``: how many equal ones came before it in its request.
+    ``k``: how many equal ones came before it in its request. ``point``: the identity of its own that it has instead of these.
     """
+    if point:
+        return _IDENTIFIED + point
     return _INSTANT + _TIME.pack(time) + amount.to_bytes(_AMOUNT, "big", signed=True) + _COUNT.pack(k)
 
 
@@ -100,6 +103,14 @@ def instant_key(stream: bytes, track: int, time: int, amount: int, k: int) -> by
     Return the key by which a delta without a start, or with start = time, is deduplicated, whatever rules bill it.
     """
     window = instant_window(time, amount, k)
+    return blake2b(part(stream) + bytes((track,)) + part(window), digest_size=SIZE).digest()
+
+
+def point_key(stream: bytes, track: int, point: bytes) -> bytes:
+    """
+    Return the key by which a delta without a window is deduplicated that has an identity of its own.
+    """
+    window = instant_window(0, 0, 0, point)
     return blake2b(part(stream) + bytes((track,)) + part(window), digest_size=SIZE).digest()
 
 

@@ -12,6 +12,19 @@ from meterline.kernel.seam import Track
 NEVER: Final = -1
 """In ``fast``: no start equals it, so every point of the slot takes the slow path."""
 
+_TERMED: Final = -(1 << 62)
+_TERM_BITS: Final = (1 << 61) - 1
+
+
+def termed(start: int, term: int, *, scaled: bool) -> int:
+    """
+    Return what ``fast`` holds for an epoch whose last reading named its writer: no start equals it until the year 2116.
+
+    Two epochs of one stream that a point could take for each other share it with a probability of 2^-61.
+    """
+    return _TERMED - 2 * (hash((start, term)) & _TERM_BITS) - scaled
+
+
 SPECIAL, FRESH, CUMULATIVE, DELTA = range(4)
 """Kinds of slots: no stream at all; a stream without state yet; and the two kinds of state."""
 
@@ -35,7 +48,7 @@ class Columns:
 
     - ``key``: 16 bytes, None for a free or special slot; ``identity`` and ``track`` differ from it only where ``others`` says;
     - ``fast``: what the start of a point must be to take the fast path: of the epoch (cumulative), the end of what is
-      covered (delta), or NEVER; for states in 10^-18 (``scaled``) it is -2 - that;
+      covered (delta), or NEVER; for states in 10^-18 (``scaled``) it is -2 - that, after a reading with a term ``termed``;
     - ``start``, ``origin``, ``last``: start of the newest epoch, where it begins, its last time (delta: last = end covered);
     - ``value``: last value (cumulative), or the tail of latest windows (delta);
     - ``base``: what the fast form leaves out, or the whole state where ``slow`` holds the slot;

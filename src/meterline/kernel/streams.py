@@ -16,8 +16,10 @@ from meterline.quantity import AMOUNT_ONE
 
 MAX_EPOCH_METERS = 18
 
-Stamped: TypeAlias = tuple[int, int, int, int]
-"""Start, time, value, and the witness of a reset: the count that came with a sum, else UNWITNESSED."""
+Stamped: TypeAlias = tuple[int, int, int, int, int]
+"""
+Start, time, value, the witness of a reset (the count that came with a sum, else UNWITNESSED), and the writer's term or NO_TERM.
+"""
 
 
 def adopt(core: Core, slot: int, part: Part) -> bool:
@@ -206,7 +208,7 @@ def step(core: Core, slot: int, point: Stamped, *, wide: bool, is_delta: bool) -
     and whether the state changed. The caller has saved the slot.
     """
     c = core.columns
-    start, time, value, witness = point
+    start, time, value, witness, term = point
     widened = wide and not c.scaled[slot]
     if widened:
         widen(core, slot)
@@ -223,7 +225,7 @@ def step(core: Core, slot: int, point: Stamped, *, wide: bool, is_delta: bool) -
         before = load_cumulative(core, slot)
         skew = core.options.start_skew_ns
         if witness == UNWITNESSED:
-            found, after = cumulative.step(before, start, time, value, skew)
+            found, after = cumulative.step(before, start, time, value, skew, term=term)
         else:
             found, after = cumulative.step_witnessed(before, (start, time, value), witness, skew)
         if after is not before:

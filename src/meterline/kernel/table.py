@@ -25,6 +25,7 @@ from meterline.kernel.seam import (
     Verdict,
 )
 from meterline.kernel.state import NO_SLOT, Columns, slot_key
+from meterline.kernel.told import GAUGE
 
 MAX_PENDING = 200_000
 
@@ -174,6 +175,8 @@ class Table:
             return None
         if group.unmatched:
             return self._bind_unmatched(entry.bindings, raw)
+        if entry.hint == GAUGE and not group.special:
+            group = refusal(group.gen, Reason.NEEDS_CONVERSION, group.claims, group.rule)
         if not group.special:
             return self._bind_stream(entry, raw, entries, group)
         return self._special(group)

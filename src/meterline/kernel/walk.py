@@ -14,7 +14,8 @@ from meterline.kernel.batch import (
     LogBlock,
     PythonBatch,
 )
-from meterline.kernel.plan import LOGS, PythonPlan, ScopeEntry
+from meterline.kernel.plan import LOGS, Key, PythonPlan, ScopeEntry
+from meterline.kernel.told import METADATA, NOTHING, Told, read_told
 from meterline.kernel.walk_numbers import NumberPoints
 from meterline.kernel.walk_points import (
     exponential_point,
@@ -32,13 +33,15 @@ _DISTRIBUTIONS: dict[int, Callable[[bytes], DistributionPoint]] = {
     11: summary_point,
 }
 _DATA = frozenset({5, 7, 9, 10, 11})
+_METRICS = frozenset({Format.OTLP_METRICS, Format.TRANSCODED_METRICS})
+_COUNTER = (7, 2, True)  # data, temporality, monotonic: what a type and a term can be said of
 
 
 def decode(body: bytes, fmt: Format, plan: PythonPlan) -> PythonBatch:
     """
     Walk a body. Raises UndecodableError before anything was learned of it.
     """
-    walk = _Walk(body, plan)
+    walk = _Walk(body, plan, NOTHING if fmt is Format.TRANSCODED_METRICS else None)
     for number, kind, a, b, _ in fields(body, 0, len(body)):
         if number == 1 and kind == LEN:
             walk.resource(a, b, fmt)
@@ -47,12 +50,13 @@ def decode(body: bytes, fmt: Format, plan: PythonPlan) -> PythonBatch:
 
 class _Walk:
     """
-    The state of one walk: what was found so far.
+    The state of one walk: what was found so far. ``told``: what a transcoded metric says of itself; None in other formats.
     """
 
-    def __init__(self, buf: bytes, plan: PythonPlan) -> None:
+    def __init__(self, buf: bytes, plan: PythonPlan, told: Told | None = None) -> None:
         self.buf = buf
         self.plan = plan
+        self.told = told
         self.blocks: list[Block] = []
         self.skipped = 0
 
@@ -66,7 +70,7 @@ class _Walk:
         for a, b in scopes:
             scope, items = self._split(a, b)
             entry = self.plan.scope(resource, scope) or self._new_scope(resource, scope)
-            if fmt is Format.OTLP_METRICS:
+            if fmt in _METRICS:
                 for span in items:
                     self._metric(entry, *span)
             elif items:
@@ -106,8 +110,9 @@ class _Walk:
         name = unit = b""
         data = 0
         spans: list[Span] = []
+        metadata: list[bytes] = []
         buf = self.buf
-        for number, kind, a, b, _ in fields(buf, pos, end):
+        for number, kind, a, b, begin in fields(buf, pos, end):
             if kind != LEN:
                 continue
             if number in _DATA:
@@ -119,17 +124,27 @@ class _Walk:
                 name = buf[a:b]
             elif number == 3:
                 unit = buf[a:b]
+            elif number == METADATA and self.told is not None:
+                metadata.append(buf[begin:b])
+        self._tell(metadata)
         if data in _DISTRIBUTIONS:
             self._distributions(scope, data, name, unit, spans)
         elif data:
             self._numbers(scope, data, name, unit, spans)
+
+    def _tell(self, metadata: list[bytes]) -> None:
+        """
+        Note what a transcoded metric says of itself.
+        """
+        if self.told is not None:
+            self.told = read_told(b"".join(metadata)) if metadata else NOTHING
 
     def _check_replaced(self, scope: ScopeEntry, data: int, spans: list[Span]) -> None:
         """
         Check the structure of a oneof member that a later one replaces, since it decides whether the body is valid.
         """
         if spans:
-            aside = _Walk(self.buf, PythonPlan(self.plan.gen, ""))
+            aside = _Walk(self.buf, PythonPlan(self.plan.gen, ""), self.told)
             walk = aside._distributions if data in _DISTRIBUTIONS else aside._numbers
             walk(scope, data, b"", b"", spans)
 
@@ -142,7 +157,7 @@ class _Walk:
                     found.append((a, b))
                 elif number == 2 and kind == VARINT and data != 11:
                     temporality = a & 0xFFFFFFFF
-        entry = self.plan.context(scope, (data, name, unit, temporality, monotonic))
+        entry = self.plan.context(scope, self._key((data, name, unit, temporality, monotonic)))
         if entry.skip:
             self.skipped += len(found)
         elif found:
@@ -156,18 +171,26 @@ class _Walk:
         if len(spans) == 1:
             pos, end = spans[0]
             guess = _guess_tail(self.buf, pos, end) if data == 7 else (end, 0, False)
-            known = scope.contexts.get((data, name, unit, guess[1], guess[2]))
+            known = scope.contexts.get(self._key((data, name, unit, guess[1], guess[2])))
             if known is not None and known.skip and self._hop(pos, guess[0]):
                 return
-        points = NumberPoints(self.buf)
+        points = NumberPoints(self.buf, self.told)
         for pos, end in spans:
             points.walk(pos, end)
         tail = (points.temporality, points.monotonic) if data == 7 else (0, False)
-        entry = self.plan.context(scope, (data, name, unit, *tail))
+        entry = self.plan.context(scope, self._key((data, name, unit, *tail)))
         if entry.skip:
             self.skipped += points.count
         elif points.count:
             self.blocks.append(points.block(entry))
+
+    def _key(self, key: tuple[int, bytes, bytes, int, bool]) -> Key:
+        """
+        Return the key of a context, with what is told of it in transcoded metrics.
+        """
+        if self.told is None:
+            return key
+        return (*key, self.told.hint if (key[0], key[3], key[4]) == _COUNTER else "")
 
     def _hop(self, pos: int, end: int) -> bool:
         """

@@ -5,8 +5,9 @@ The points of sums and gauges in raw bytes: the usual ones as fixed-size heads t
 import struct
 from typing import Any
 
-from meterline.kernel.batch import Number, NumberBlock
+from meterline.kernel.batch import Number, NumberBlock, ToldBlock
 from meterline.kernel.plan import ContextEntry
+from meterline.kernel.told import Told, point_id
 from meterline.kernel.walk_points import number_point, only_attributes
 from meterline.kernel.wire import LEN, VARINT, broken, fields
 
@@ -28,11 +29,12 @@ class NumberPoints:
     The points of one sum or gauge while they are walked: each as a fixed-size head and the rest.
     """
 
-    def __init__(self, buf: bytes) -> None:
+    def __init__(self, buf: bytes, told: Told | None) -> None:
         """
-        Begin without points.
+        Begin without points. ``told``: what is told of a transcoded metric, whose points may have identities of their own.
         """
         self.buf = buf
+        self.told = told
         self.size = 0
         self.heads: list[bytes] = []
         self.rests: list[bytes] = []
@@ -118,7 +120,7 @@ class NumberPoints:
         """
         Make the block. Raises UndecodableError when a point that is not known yet is broken.
         """
-        block = NumberBlock(entry, self.rests)
+        block = NumberBlock(entry, self.rests) if self.told is None else ToldBlock(entry, self.rests, self.told)
         if self.odd or not self._columns(block):
             self._careful(block)
             return block
@@ -172,6 +174,9 @@ class NumberPoints:
         kinds = {type(value) for value in values}
         block.kind = _KINDS.get(kinds.pop(), "") if len(kinds) == 1 and not block.flags else ""
         block.head, block.size = b"", 0
+        if isinstance(block, ToldBlock):
+            ids = enumerate(map(point_id, block.payloads))
+            block.ids = {index: found for index, found in ids if found}
 
 
 def _first_byte(buf: bytes, pos: int, end: int) -> int:

@@ -75,6 +75,7 @@ class RuleCompiler:
             "active_from": self._active_from(),
             "ignore_missing": self._rule.on_missing_customer == "ignore",
             "allow_negative": self._rule.allow_negative,
+            "explicit": self._rule.value is not None,
             "multi": self._rule.multi,
             **self._value(),
         }

@@ -24,7 +24,7 @@ _COUNTED: Final = frozenset({PointType.HISTOGRAM, PointType.EXPONENTIAL_HISTOGRA
 class CompiledRule:
     """
     ``names``: the exact metric names it can match, None when only ``constant`` can tell. ``constant`` clauses look at the
-    context, ``varying`` ones at the point. ``fields``: what its verdict depends on.
+    context, ``varying`` ones at the point. ``fields``: what its verdict depends on. ``explicit``: ``value`` is written.
     """
 
     name: str
@@ -46,6 +46,7 @@ class CompiledRule:
     active_from: int | None = None
     ignore_missing: bool = False
     allow_negative: bool = False
+    explicit: bool = False
     multi: bool = False
 
     def outlook(self, view: View) -> bool | None:
@@ -92,6 +93,7 @@ class CompiledRule:
             continuous_from_gen=continuous,
             gated=self.when is not None and self.when.stage == "point",
             allow_negative=self.allow_negative,
+            explicit=self.explicit,
             failure=failure,
             ignore=self.ignore_missing and failure is Reason.MISSING_CUSTOMER,
             raw=self._raw(view.context, customer),

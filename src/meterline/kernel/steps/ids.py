@@ -133,6 +133,13 @@ class IdStore:
         value = self._known.get(key)
         return None if value is None else _amount(value)
 
+    def find(self, key: bytes) -> tuple[int, int] | None:
+        """
+        Return the amount and event time this id is known with; None when it is not known.
+        """
+        value = self._known.get(key)
+        return None if value is None else (_amount(value), _event(value))
+
     def add(self, key: bytes, amount: int, event: int, received: int) -> Found:
         """
         Look an id up, and remember it unless it is BEYOND. What was remembered, NEW or CONFLICT, stands in ``added``,

@@ -29,6 +29,7 @@ class Note(Enum):
     LATE = "late"  # older than the last reading, and contained in it
     LATE_LARGER = "late_larger"  # the same, but larger than the last reading: an anomaly, worth an event
     CONTAINED = "contained"  # an unknown epoch wholly inside what was counted long ago
+    BEHIND = "behind"  # a new writer reads less than the one before it: the two differ in time, and nothing began again
     INFERRED_RESET = "inferred_reset"  # usage: a counter without start fell, so it began again
 
 

@@ -158,6 +158,7 @@ Global___Block: _TypeAlias = Block  # noqa: Y015
 class SlowRow(_message.Message):
     """A row that is not plain: some charges only (bit mask, little-endian), a state that does not follow from the row, or both.
     It stands after `after_narrow` rows of scale 0 blocks and `after_wide` rows of scale 18 blocks of this frame.
+    `point`: the identity that an instant has of its own, instead of time, value and `k`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -173,6 +174,7 @@ class SlowRow(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    POINT_FIELD_NUMBER: _builtins.int
     after_narrow: _builtins.int
     after_wide: _builtins.int
     meter: _builtins.int
@@ -184,6 +186,7 @@ class SlowRow(_message.Message):
     kind: Global___RowKind.ValueType
     mask: _builtins.bytes
     state: _builtins.bytes
+    point: _builtins.bytes
     def __init__(
         self,
         *,
@@ -198,10 +201,11 @@ class SlowRow(_message.Message):
         kind: Global___RowKind.ValueType = ...,
         mask: _builtins.bytes = ...,
         state: _builtins.bytes = ...,
+        point: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_narrow", b"after_narrow", "after_wide", b"after_wide", "amount", b"amount", "k", b"k", "kind", b"kind", "mask", b"mask", "meter", b"meter", "source", b"source", "start", b"start", "state", b"state", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_narrow", b"after_narrow", "after_wide", b"after_wide", "amount", b"amount", "k", b"k", "kind", b"kind", "mask", b"mask", "meter", b"meter", "point", b"point", "source", b"source", "start", b"start", "state", b"state", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
