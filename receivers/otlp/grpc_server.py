@@ -16,10 +16,11 @@ from meterline.api import ConfigurationError, ReceiverContext, Sample
 from meterline.api.network import host_and_port
 from meterline.receivers.otlp.export import LOGS_SERVICE, METRICS_SERVICE, ExportService
 from meterline.serving.config import GrpcListenerConfig as GrpcConfig
+from meterline.serving.grpc.certificates import Handshakes
 from meterline.serving.grpc.health import Health
 from meterline.serving.memory import keep_large_blocks
 from meterline.serving.pool import DaemonPool
-from meterline.serving.tls import Certificates
+from meterline.serving.tls import CertificateFiles
 
 MINIMUM_GRPCIO = (1, 84)
 MAX_THREADS = 256
@@ -81,7 +82,7 @@ class GrpcServer:
         self._context = context
         self._export = ExportService(receiver, config, context)
         self._pool = DaemonPool(f"{receiver}-grpc", MAX_THREADS)
-        self._certificates = Certificates(config.tls, context.log) if config.tls else None
+        self._certificates: CertificateFiles | None = None
         self._health: Health | None = None
         self._server: Any = None
         self._stopping = threading.Event()
@@ -106,7 +107,9 @@ class GrpcServer:
 
     def _bind(self, server: Any) -> str:
         address = self._config.endpoint
-        credentials = self._certificates.credentials() if self._certificates else None
+        if self._config.tls is not None:
+            self._certificates = CertificateFiles(self._config.tls, self._context.log)
+        credentials = Handshakes(self._certificates).credentials() if self._certificates else None
         try:
             port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         except RuntimeError as error:
