@@ -161,13 +161,20 @@ def metric(name: str, unit: str, field: int, data: bytes, metadata: bytes = b"")
     return text(1, name) + (text(3, unit) if unit else b"") + length_delimited(field, data) + metadata
 
 
-def resource(items: Iterable[bytes], attributes: Mapping[str, Any], scope: str = "", scope_version: str = "") -> bytes:
+def resource(
+    items: Iterable[bytes],
+    attributes: Mapping[str, Any],
+    scope: str = "",
+    scope_version: str = "",
+    scope_attributes: Mapping[str, Any] | None = None,
+) -> bytes:
     """
     Return one field of an export request: a ResourceMetrics (of Metric messages) or a ResourceLogs (of LogRecords).
 
     Concatenated, they are a request. The bytes are the same for the same input, so that a repeat has the same digest.
     """
     name = (text(1, scope) if scope else b"") + (text(2, scope_version) if scope_version else b"")
+    name += key_values(3, scope_attributes or {})
     scoped = length_delimited(1, name) + b"".join(length_delimited(2, item) for item in items)
     head = length_delimited(1, key_values(1, attributes))
     return length_delimited(1, head + length_delimited(2, scoped))

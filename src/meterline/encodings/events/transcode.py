@@ -1,0 +1,176 @@
+"""
+Documents of every known kind, by the name of their encoding.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Literal
+
+from meterline.api import Body, Format
+from meterline.encodings import otlp_json
+from meterline.encodings.events import cloudevents, vector
+from meterline.encodings.events.fields import first_text
+from meterline.encodings.events.items import UNSUPPORTED_ITEM, Collector, ItemError, Sent, resource_of, wrong
+from meterline.encodings.events.logs import UID, EventOptions, Facts, Shape, facts, record
+from meterline.encodings.forward import Message
+from meterline.encodings.forward_logs import Options as ForwardOptions
+from meterline.encodings.forward_logs import log_bodies
+from meterline.encodings.rejects import Reject
+from meterline.errors import UndecodableError
+
+EventEncoding = Literal["auto", "vector", "logstash", "fluent_bit", "cloudevents", "amplitude", "mixpanel"]
+
+SHAPES: Final[Mapping[EventEncoding, Shape]] = {
+    "auto": Shape(("@timestamp", "timestamp", "time", "ts", "date")),
+    "vector": Shape(("timestamp",), "rfc3339"),
+    "logstash": Shape(("@timestamp",), "rfc3339"),
+    "fluent_bit": Shape(("date", "@timestamp", "timestamp")),
+    "cloudevents": Shape((), "rfc3339"),
+    "amplitude": Shape(("time",), "ms", ("insert_id",), ("event_type",)),
+    "mixpanel": Shape(("properties.time",), "auto", ("properties.$insert_id",), ("event",)),
+}
+"""Where each encoding has what an event says of itself. What the user says holds for those that are not ``_OWN``."""
+
+_OWN: Final = frozenset({"cloudevents", "amplitude", "mixpanel"})
+_SECRETS: Final = ("token", "$token")
+_GROWTH: Final = 16
+"""A record is larger than its msgpack, since every value has a length in front; by more than this only when it is a trick."""
+
+_REQUESTS: Final = frozenset({"resourceMetrics", "resourceLogs", "resource_metrics", "resource_logs"})
+_NO_OPTIONS: Final = EventOptions()
+_NOT_KNOWN: Final = Sent()
+
+
+class _Request(Collector):
+    """
+    One request on its way from documents to bodies.
+    """
+
+    def __init__(self, encoding: EventEncoding, options: EventOptions, sent: Sent) -> None:
+        super().__init__(sent)
+        self.options = options
+        self.shape = SHAPES[encoding] if encoding in _OWN else SHAPES[encoding].adapted(options)
+        self._add = _ADD[encoding]
+
+    def take(self, item: Any) -> None:
+        """
+        Add one item, or set it aside.
+        """
+        try:
+            self._add(self, _object(item))
+        except ItemError as error:
+            self.reject(error, item)
+
+    def event(self, body: Any, said: Facts) -> None:
+        """
+        Add an event as a log record.
+        """
+        self.log(record(body, said, self.sent, self.options))
+
+
+def transcode(
+    documents: Iterable[Any],
+    encoding: EventEncoding = "auto",
+    options: EventOptions = _NO_OPTIONS,
+    sent: Sent = _NOT_KNOWN,
+) -> list[Body]:
+    """
+    Make bodies of documents, which ``read_body`` or ``read_line`` gave: an object is an item, a list is its items.
+    """
+    request = _Request(encoding, options, sent)
+    for document in documents:
+        if isinstance(document, Reject):
+            request.set_aside(document)
+        elif isinstance(document, list):
+            for item in document:
+                request.take(item)
+        else:
+            request.take(document)
+    return request.finish()
+
+
+def transcode_cloudevent(
+    headers: Mapping[str, str], data: bytes, options: EventOptions = _NO_OPTIONS, sent: Sent = _NOT_KNOWN
+) -> list[Body]:
+    """
+    Make bodies of one CloudEvent whose attributes are HTTP headers, names in lower case.
+    """
+    request = _Request("cloudevents", options, sent)
+    try:
+        request.event(*cloudevents.binary(headers, data))
+    except ItemError as error:
+        request.set_aside(Reject(error.reason, str(error), data, headers.get("content-type", "")))
+    return request.finish()
+
+
+def transcode_fluent(data: bytes, options: EventOptions = _NO_OPTIONS, sent: Sent = _NOT_KNOWN) -> list[Body]:
+    """
+    Make bodies of Fluent Bit's msgpack: ``[time, record]`` and ``[[time, metadata], record]``, one after the other.
+
+    :raises UndecodableError: nothing of it is an entry.
+    """
+    ids = SHAPES["fluent_bit"].adapted(options).ids
+    bodies = log_bodies(
+        Message("", data),
+        data,
+        ForwardOptions(
+            max_event_bytes=len(data),
+            max_bytes=_GROWTH * len(data),
+            received_at=sent.received_at if options.received else 0,
+            resource=resource_of(sent),
+            attributes_of=lambda record: {UID: uid} if (uid := first_text(record, ids)) else {},
+        ),
+    )
+    if data and not any(body.fmt is Format.OTLP_LOGS for body in bodies):
+        raise UndecodableError("reading msgpack: no entry is in it; send [time, record] or [[time, metadata], record]")
+    return bodies
+
+
+def _object(item: Any) -> Mapping[Any, Any]:
+    if not isinstance(item, Mapping):
+        raise ItemError(UNSUPPORTED_ITEM, "an item that is no object")
+    return item
+
+
+def _log(request: _Request, event: Mapping[Any, Any]) -> None:
+    request.event(event, facts(event, request.shape))
+
+
+def _vector(request: _Request, event: Mapping[Any, Any]) -> None:
+    if vector.is_metric(event):
+        vector.add_metric(request, event, request.shape.time_format)
+    else:
+        _log(request, event)
+
+
+def _cloudevent(request: _Request, event: Mapping[Any, Any]) -> None:
+    request.event(*cloudevents.structured(event))
+
+
+def _mixpanel(request: _Request, event: Mapping[Any, Any]) -> None:
+    """
+    Add an event without the project's token, which is a credential.
+    """
+    properties = event.get("properties")
+    if not isinstance(event.get("event"), str) or not isinstance(properties, Mapping):
+        raise wrong("a Mixpanel event without event name or properties")
+    _log(request, {**event, "properties": {key: value for key, value in properties.items() if key not in _SECRETS}})
+
+
+def _auto(request: _Request, event: Mapping[Any, Any]) -> None:
+    if not _REQUESTS.isdisjoint(event):
+        request.bodies(otlp_json.bodies([event]))
+    elif cloudevents.is_cloudevent(event):
+        _cloudevent(request, event)
+    else:
+        _vector(request, event)
+
+
+_ADD: Final[Mapping[EventEncoding, Callable[[_Request, Mapping[Any, Any]], None]]] = {
+    "auto": _auto,
+    "vector": _vector,
+    "logstash": _log,
+    "fluent_bit": _log,
+    "cloudevents": _cloudevent,
+    "amplitude": _log,
+    "mixpanel": _mixpanel,
+}
