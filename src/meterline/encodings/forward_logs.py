@@ -6,7 +6,7 @@ stands in the metadata is an attribute each; the tag is the attribute ``fluent.t
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -34,13 +34,15 @@ _FAILURES: Final = (msgpack.UnpackException, ValueError, TypeError, OverflowErro
 class Options:
     """
     ``max_event_bytes``: of one entry. ``max_bytes``: of all that is made of a message. ``received_at``: ns, the observed time
-    of entries without a time; 0 = leave it out. ``resource``: attributes of the sender.
+    of entries without a time; 0 = leave it out. ``resource``: attributes of the sender. ``attributes_of``: more attributes of
+    a record, read from its body.
     """
 
     max_event_bytes: int
     max_bytes: int
     received_at: int = 0
     resource: Mapping[str, Any] | None = None
+    attributes_of: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
 
 
 def log_bodies(message: Message, entries: bytes, options: Options) -> list[Body]:
@@ -64,7 +66,7 @@ class _Transcoder:
 
     def __init__(self, tag: str, options: Options) -> None:
         self._options = options
-        self._tag = otlp.key_values(6, {"fluent.tag": tag})
+        self._tag = otlp.key_values(6, {"fluent.tag": tag}) if tag else b""
         self._records: list[bytes] = []
         self._resources: list[bytes] = []
         self._rejects: list[Reject] = []
@@ -117,7 +119,8 @@ class _Transcoder:
     def _record(self, time: int, metadata: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
         observed = 0 if time else self._options.received_at
         made = otlp.log_record(time=time, observed=observed, body=record)
-        return made + self._tag + (otlp.key_values(6, metadata) if metadata else b"")
+        more = self._options.attributes_of(record) if self._options.attributes_of is not None else {}
+        return made + self._tag + (otlp.key_values(6, {**metadata, **more}) if metadata or more else b"")
 
     def _add(self, record: bytes) -> None:
         self._spend(len(record))

@@ -108,11 +108,22 @@ class Endpoint(ABC):
 
     methods: ClassVar[tuple[str, ...]] = ("POST",)
 
+    credential_in_body: ClassVar[bool] = False
+    """Whether the sender may be known only once the body is read: of at most 20 MiB, then."""
+
     def accepts(self, head: Head) -> bool:  # noqa: ARG002 - every type, unless a subclass looks
         """
         Say whether the media type is one of the protocol's; else 415. Asked before the body is read.
         """
         return True
+
+    def credential(self, head: Head, body: bytes) -> str | None:  # noqa: ARG002 - in the headers, unless a subclass looks
+        """
+        Return the token that the protocol has in its body or query; None: there is none.
+
+        Asked only with ``credential_in_body``, and only when the headers hold no right credential; the body is decompressed.
+        """
+        return None
 
     @abstractmethod
     def decode(self, request: Request) -> Decoded:
