@@ -2,12 +2,39 @@
 Configuration of the OTLP receiver.
 """
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from meterline.api import ReceiverConfig
-from meterline.serving.config import GrpcSection, HttpSection
+from meterline.serving.config import GrpcSection, HttpListenerConfig
+
+_PATH = Annotated[str, Field(pattern=r"^/[!$&'()*+,./0-9:;=@A-Z_a-z~-]*$")]
+
+
+class OtlpHttpConfig(HttpListenerConfig):
+    """
+    The HTTP listener, and where the endpoints are on it.
+    """
+
+    metrics_path: _PATH = Field(
+        default="/v1/metrics",
+        description="Path of metrics; `/otlp/v1/metrics` and `/api/v1/otlp/v1/metrics` are served beside it.",
+    )
+    logs_path: _PATH = Field(default="/v1/logs", description="Path of logs; `/otlp/v1/logs` is served beside it.")
+
+    @model_validator(mode="after")
+    def _paths_differ(self) -> Self:
+        if self.metrics_path == self.logs_path:
+            raise ValueError(f"reading metrics_path and logs_path: both are {self.logs_path!r}; give each its own")
+        return self
+
+
+def _http(section: OtlpHttpConfig | None) -> OtlpHttpConfig:
+    return OtlpHttpConfig() if section is None else section
+
+
+HttpSection = Annotated[OtlpHttpConfig | None, AfterValidator(_http)]
 
 
 class OtlpReceiverConfig(ReceiverConfig):

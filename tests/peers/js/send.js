@@ -1,24 +1,37 @@
-// Sends counters, a histogram and logs through the OpenTelemetry JS SDK over OTLP/gRPC, in several exports.
-// usage: node send.js TARGET NAME ROUNDS TEMPORALITY -> prints what must be billed, as {"customer dimension": total}
+// Sends counters, a histogram and logs through the OpenTelemetry JS SDK over OTLP, in several exports.
+// usage: node send.js TARGET NAME ROUNDS TEMPORALITY [PROTOCOL] -> prints what must be billed, as {"customer dimension": total}
+// PROTOCOL: grpc (default), http/protobuf or http/json, as in OTEL_EXPORTER_OTLP_PROTOCOL
 'use strict';
 const { credentials } = require('@grpc/grpc-js');
-const { OTLPMetricExporter } = require('@opentelemetry/exporter-metrics-otlp-grpc');
-const { OTLPLogExporter } = require('@opentelemetry/exporter-logs-otlp-grpc');
 const { resourceFromAttributes } = require('@opentelemetry/resources');
 const { BatchLogRecordProcessor, LoggerProvider } = require('@opentelemetry/sdk-logs');
 const { AggregationTemporality, MeterProvider, PeriodicExportingMetricReader } = require('@opentelemetry/sdk-metrics');
 
+const PACKAGES = { grpc: 'grpc', 'http/protobuf': 'proto', 'http/json': 'http' };
+
+// Returns the two exporters of a protocol, which differ in how they are told where to send to.
+function exporters(protocol, target, temporalityPreference) {
+  const { OTLPMetricExporter } = require(`@opentelemetry/exporter-metrics-otlp-${PACKAGES[protocol]}`);
+  const { OTLPLogExporter } = require(`@opentelemetry/exporter-logs-otlp-${PACKAGES[protocol]}`);
+  const options = (signal) => protocol === 'grpc'
+    ? { url: `http://${target}`, credentials: credentials.createInsecure() }
+    : { url: `http://${target}/v1/${signal}`, compression: protocol === 'http/protobuf' ? 'gzip' : 'none' };
+  return {
+    metrics: new OTLPMetricExporter({ ...options('metrics'), temporalityPreference }),
+    logs: new OTLPLogExporter(options('logs')),
+  };
+}
+
 async function main() {
-  const [target, name, rounds, temporality] = process.argv.slice(2);
+  const [target, name, rounds, temporality, protocol = 'grpc'] = process.argv.slice(2);
   const resource = resourceFromAttributes({ 'service.name': 'js', 'service.instance.id': name });
-  const options = { url: `http://${target}`, credentials: credentials.createInsecure() };
-  const temporalityPreference = AggregationTemporality[temporality];
+  const exporter = exporters(protocol, target, AggregationTemporality[temporality]);
   const reader = new PeriodicExportingMetricReader({
-    exporter: new OTLPMetricExporter({ ...options, temporalityPreference }),
+    exporter: exporter.metrics,
     exportIntervalMillis: 3600000,
   });
   const meters = new MeterProvider({ resource, readers: [reader] });
-  const logs = new LoggerProvider({ resource, processors: [new BatchLogRecordProcessor({ exporter: new OTLPLogExporter(options) })] });
+  const logs = new LoggerProvider({ resource, processors: [new BatchLogRecordProcessor({ exporter: exporter.logs })] });
   const meter = meters.getMeter('peer');
   const requests = meter.createCounter('sdk.requests', { unit: '{request}' });
   const work = meter.createCounter('sdk.work', { unit: 's' });

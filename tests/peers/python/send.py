@@ -1,7 +1,8 @@
 """
-Send counters, a histogram and logs through the OpenTelemetry Python SDK over OTLP/gRPC, in several exports.
+Send counters, a histogram and logs through the OpenTelemetry Python SDK over OTLP, in several exports.
 
-usage: send.py TARGET NAME ROUNDS TEMPORALITY -> prints what must be billed, as {"customer dimension": total}
+usage: send.py TARGET NAME ROUNDS TEMPORALITY [PROTOCOL] -> prints what must be billed, as {"customer dimension": total}
+PROTOCOL: grpc (default) or http/protobuf, as in OTEL_EXPORTER_OTLP_PROTOCOL; the SDK has no JSON
 """
 
 import json
@@ -9,33 +10,52 @@ import sys
 from collections import Counter as Totals
 
 from opentelemetry._logs import LogRecord
-from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as GrpcLogs
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as HttpLogs
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExporter
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
 
-def providers(target: str, name: str, temporality: AggregationTemporality) -> tuple[MeterProvider, LoggerProvider]:
+def exporters(
+    target: str, temporality: AggregationTemporality, protocol: str
+) -> tuple[MetricExporter, LogRecordExporter]:
+    """
+    Make the exporters of a protocol.
+    """
+    preferred = {Counter: temporality, Histogram: temporality}
+    if protocol == "grpc":
+        metrics = GrpcMetrics(endpoint=target, insecure=True, preferred_temporality=preferred)
+        return metrics, GrpcLogs(endpoint=target, insecure=True)
+    gzip = Compression.Gzip
+    url = f"http://{target}/v1/"
+    return (
+        HttpMetrics(endpoint=f"{url}metrics", compression=gzip, preferred_temporality=preferred),
+        HttpLogs(endpoint=f"{url}logs", compression=gzip),
+    )
+
+
+def providers(name: str, exporter: tuple[MetricExporter, LogRecordExporter]) -> tuple[MeterProvider, LoggerProvider]:
     """
     Set up the SDK so that it exports only when told to.
     """
     resource = Resource({"service.name": "python", "service.instance.id": name})
-    preferred = {Counter: temporality, Histogram: temporality}
-    exporter = OTLPMetricExporter(endpoint=target, insecure=True, preferred_temporality=preferred)
-    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
+    reader = PeriodicExportingMetricReader(exporter[0], export_interval_millis=3_600_000)
     logs = LoggerProvider(resource)
-    logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(endpoint=target, insecure=True)))
+    logs.add_log_record_processor(BatchLogRecordProcessor(exporter[1]))
     return MeterProvider([reader], resource), logs
 
 
-def main(target: str, name: str, rounds: int, temporality: str) -> None:
+def main(target: str, name: str, rounds: int, temporality: str, protocol: str = "grpc") -> None:
     """
     Send, flush after each round, and print the totals.
     """
-    meters, logs = providers(target, name, AggregationTemporality[temporality])
+    meters, logs = providers(name, exporters(target, AggregationTemporality[temporality], protocol))
     meter, logger = meters.get_meter("peer"), logs.get_logger("peer")
     requests = meter.create_counter("sdk.requests", unit="{request}")
     work = meter.create_counter("sdk.work", unit="s")
@@ -62,4 +82,4 @@ def main(target: str, name: str, rounds: int, temporality: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:6])
