@@ -55,9 +55,15 @@ class Reservation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._budget.give(self._held)
-        self._intake.release(self._held)
-        self._held = 0
+        self.release()
+
+    def release(self) -> None:
+        """
+        Give all of it back.
+        """
+        held, self._held = self._held, 0
+        self._budget.give(held)
+        self._intake.release(held)
 
     def take(self, nbytes: int) -> None:
         """

@@ -1,0 +1,93 @@
+"""
+Reading a request's body: counted while it comes, and refused as soon as it is too much.
+"""
+
+from aiohttp import web
+
+from meterline.api import OverloadedError, TooLargeError, UndecodableError
+from meterline.serving.admission import Reservation
+from meterline.serving.http.connection import Connection, Phase, SlowClientError
+from meterline.serving.seam import Head
+
+_TOO_LARGE = "reading request: it is over max_request_bytes"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+Wire = bytes | bytearray
+
+
+def check_length(head: Head, limit: int) -> None:
+    """
+    Refuse by what the head says of the body.
+
+    :raises TooLargeError: it is over the limit.
+    :raises UndecodableError: it is framed in a way that is not HTTP, or that we do not read.
+    """
+    coding = head.headers.get("transfer-encoding")
+    if coding is not None and coding.strip().lower() != "chunked":
+        raise UndecodableError("reading request: its Transfer-Encoding is not `chunked`")
+    length = head.headers.get("content-length")
+    if length is not None and int(length) > limit:
+        raise TooLargeError(_TOO_LARGE)
+
+
+async def read(
+    request: web.BaseRequest, connection: Connection, head: Head, limit: int, secs: float, reservation: Reservation
+) -> Wire:
+    """
+    Return the body as it comes over the wire.
+
+    :raises TooLargeError: it is over the limit.
+    :raises UndecodableError: its chunks are broken.
+    :raises OverloadedError: too many bytes are in flight, or it took too long.
+    :raises ConnectionError: the sender went away.
+    """
+    content = request.content
+    connection.body = content
+    connection.enter(Phase.BODY, secs)
+    await _ask_for_it(request, head)
+    wire: Wire = b""
+    try:
+        while piece := await content.readany():
+            if len(wire) + len(piece) > limit:
+                raise TooLargeError(_TOO_LARGE)
+            reservation.take(len(piece))
+            wire = _joined(wire, piece)
+    except web.RequestPayloadError as error:
+        raise UndecodableError("reading request: its body is not framed as HTTP wants it") from error
+    except SlowClientError as error:
+        raise OverloadedError(f"reading request: its body was not there within body_timeout_secs ({secs:g})") from error
+    connection.enter(Phase.BUSY)
+    return wire
+
+
+def _joined(wire: Wire, piece: bytes) -> Wire:
+    """
+    Append: one buffer, since many small pieces would take many times their size.
+    """
+    if not wire:
+        return piece
+    if not isinstance(wire, bytearray):
+        wire = bytearray(wire)
+    wire += piece
+    return wire
+
+
+async def _ask_for_it(request: web.BaseRequest, head: Head) -> None:
+    expected = head.headers.get("expect")
+    if expected is None or request.version < (1, 1):
+        return
+    if expected.strip().lower() != "100-continue":
+        raise UndecodableError("reading request: nothing but `Expect: 100-continue` is understood")
+    await request.writer.write(_CONTINUE)
+    request.writer.output_size = 0  # it is not the answer yet
+
+
+async def read_away(request: web.BaseRequest, max_bytes: int) -> None:
+    """
+    Read and drop what is left of a body, so that its sender sees the answer instead of a reset.
+    """
+    content = request.content
+    while max_bytes > 0 and not content.at_eof():
+        piece = await content.readany()
+        if not piece:
+            return
+        max_bytes -= len(piece)
