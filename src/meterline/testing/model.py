@@ -79,11 +79,13 @@ class DeltaStream:
 @dataclass
 class Epoch:
     """
-    One life of a counter.
+    One life of a counter. ``value``: the largest reading; ``read``, ``writer``: the last reading, and whose it was.
     """
 
     last: int
     value: Fraction
+    writer: int = 0
+    read: Fraction = Fraction(0)
     cells: set[int] = field(default_factory=set)
     disputed: bool = False
     count: Fraction | None = None
@@ -98,7 +100,9 @@ class CumulativeStream:
         self.epochs: dict[int, Epoch] = {}
         self.old = Covered()
 
-    def step(self, start: int, time: int, value: Fraction, count: Fraction | None = None) -> Answer:
+    def step(
+        self, start: int, time: int, value: Fraction, count: Fraction | None = None, writer: int = 0
+    ) -> Answer:
         """
         Take one reading. ``count``: what a histogram's sum came with, by which a new beginning is told.
         """
@@ -107,11 +111,19 @@ class CumulativeStream:
             answer = self._open(start, time, value)
             if start in self.epochs:
                 self.epochs[start].count = count
+                self.epochs[start].writer, self.epochs[start].read = writer, value
             return answer
         if time <= epoch.last:
-            fate: Fate = "no_usage" if time < epoch.last else "duplicate" if value == epoch.value else "conflict"
+            other: Fate = "conflict" if writer == epoch.writer else "no_usage"
+            fate: Fate = "no_usage" if time < epoch.last else "duplicate" if value == epoch.read else other
             return fate, value, start
         self._grow(start, epoch, set(range(epoch.last + 1, time + 1)))
+        slow = epoch.value / 2 <= epoch.read <= value and epoch.read < epoch.value
+        behind = value < epoch.value and (slow or writer != epoch.writer)
+        epoch.read, epoch.writer = value, writer
+        if behind:
+            epoch.last = time
+            return "no_usage", value, start
         fewer = count is not None and epoch.count is not None and count < epoch.count
         fell, began = fewer or value < epoch.value, epoch.last
         usage = value if fell else value - epoch.value
@@ -161,7 +173,7 @@ class Claim:
     """
     A point as one rule reads it: the reading, and who is charged. ``customer`` None: missing. ``since``: activation.
 
-    ``raw``: this claim alone holds the point up before any step.
+    ``raw``: this claim alone holds the point up before any step. ``explicit``: it counts what may be no counter.
     """
 
     rule: str
@@ -172,6 +184,7 @@ class Claim:
     track: str = "number"
     factor: Fraction = Fraction(1)
     raw: bool = False
+    explicit: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,6 +201,7 @@ class ModelPoint:
     """
     A point of a request. ``stream``: identity of a stream. No claim: unmatched. ``identities``: of a log, by rule; a rule
     that is not there equals no other log. ``invalid``: quarantined raw before anything else, and by what it is known again.
+    ``writer``: one of several of a counter. ``doubtful``: it may be no counter. ``point_id``: of a delta without a window.
     """
 
     kind: Literal["delta", "cumulative", "log"]
@@ -197,6 +211,9 @@ class ModelPoint:
     claims: tuple[Claim, ...] = ()
     identities: tuple[tuple[str, Hashable], ...] = ()
     invalid: Hashable = None
+    writer: int = 0
+    doubtful: bool = False
+    point_id: Hashable = None
 
 
 Record: TypeAlias = tuple[str, str, str, Fraction, int | None, int]
@@ -211,6 +228,7 @@ class Model:
     def __init__(self) -> None:
         self.streams: dict[Hashable, DeltaStream | CumulativeStream] = {}
         self.seen: dict[Hashable, set[Fraction]] = defaultdict(set)
+        self.named: dict[Hashable, tuple[int, Fraction]] = {}
         self.records: Counter[Record] = Counter()
         self.totals: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
         self.balance: Counter[str] = Counter()
@@ -264,6 +282,8 @@ class Model:
 
     def _step(self, point: ModelPoint, track: str, value: Fraction, repeats: Counter[Hashable]) -> Answer:
         if point.kind == "delta" and point.start in {0, point.time}:
+            if point.point_id is not None:
+                return self._named(point, track, value), value, point.start
             same = (point.stream, track, point.time, value)
             repeats[same] += 1
             known = self.seen[*same, repeats[same]]
@@ -274,12 +294,20 @@ class Model:
         stream = self.streams.setdefault((point.stream, track), kind())
         if isinstance(stream, CumulativeStream):
             counts = [exact(claim.reading) for claim in point.claims if claim.track == "count" and track == "sum"]
-            fate, usage, began = stream.step(point.start, point.time, value, *counts[:1])
+            count = counts[0] if counts else None
+            fate, usage, began = stream.step(point.start, point.time, value, count, point.writer)
         else:
             fate, usage, began = stream.step(point.start, point.time, value)
         if fate == "conflict":
             fate = self._again("conflict", point.stream, track, point.start, point.time, value)
         return fate, usage, began
+
+    def _named(self, point: ModelPoint, track: str, value: Fraction) -> Fate:
+        key, said = (point.stream, track, point.point_id), (point.time, value)
+        if key not in self.named:
+            self.named[key] = said
+            return "usage"
+        return "duplicate" if self.named[key] == said else self._again("other", key, said)
 
     def _raw(self, key: Hashable) -> Fate:
         return self._again("raw", self.sender, key)
@@ -312,7 +340,7 @@ class Model:
             return fate
         if not value or (point.kind == "cumulative" and began < claim.since):
             return "no_usage"
-        if claim.customer is None:
+        if claim.customer is None or (point.doubtful and not claim.explicit):
             return "quarantined"
         start = None if point.kind == "log" or (point.kind == "delta" and not point.start) else began
         value *= claim.factor

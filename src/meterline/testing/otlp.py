@@ -18,6 +18,8 @@ SECOND = 10**9
 class Point:
     """
     A number point: times in seconds (``start`` 0: unset), an int or a float or None, and attributes.
+
+    ``point_id``: the identity of its own that transcoded points may have, as the trace id of an exemplar.
     """
 
     start: float
@@ -25,6 +27,7 @@ class Point:
     value: int | float | None
     attributes: Mapping[str, Any] = field(default_factory=lambda: {"customer.id": "acme"})
     flags: int = 0
+    point_id: bytes = b""
 
 
 def put_value(target: Any, value: Any) -> None:
@@ -70,6 +73,8 @@ def put_point(target: Any, point: Point) -> None:
         target.as_int = point.value
     elif point.value is not None:
         target.as_double = point.value
+    if point.point_id:
+        target.exemplars.add(trace_id=point.point_id)
     put_attributes(target.attributes, point.attributes)
 
 
@@ -102,11 +107,14 @@ class Metrics:
         temporality: int = CUMULATIVE,
         monotonic: bool = True,
         unit: str = "",
+        metadata: Mapping[str, Any] | None = None,
     ) -> "Metrics":
         """
         Add a sum.
         """
-        data = self.metric(name, unit).sum
+        metric = self.metric(name, unit)
+        put_attributes(metric.metadata, metadata or {})
+        data = metric.sum
         data.aggregation_temporality = temporality
         data.is_monotonic = monotonic
         for point in points:
