@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -57,6 +57,16 @@ def log_bodies(message: Message, entries: bytes, options: Options) -> list[Body]
         kind = {METRICS: "metrics"}.get(message.signal, "traces or something newer")
         return rejects([_reject("unsupported_item", f"Fluent Bit's own form of {kind}", entries)])
     return _Transcoder(message.tag, options).bodies(entries)
+
+
+class _Entry(NamedTuple):
+    """
+    ``time``: ns, 0 = not known.
+    """
+
+    time: int
+    metadata: Mapping[str, Any]
+    record: Any
 
 
 class _Transcoder:
@@ -107,20 +117,18 @@ class _Transcoder:
             return
         if entry[:3] == _EVENT_TIME:
             seconds, nanos = _SECONDS_AND_NANOS.unpack_from(entry, 3)
-            time, metadata, record = seconds * _PER_SECOND + nanos, {}, _unpack(entry[11:])
+            found = _Entry(seconds * _PER_SECOND + nanos, {}, _unpack(entry[11:]))
         else:
-            time, metadata, record = _loose(_unpack(entry))
-        if type(record) is not dict:
+            found = _loose(_unpack(entry))
+        if type(found.record) is not dict:
             raise UndecodableError("its record is no map")
-        if time >= _GROUP_END * _PER_SECOND and self._is_marker(time, record):
-            return
-        self._add(self._record(time, metadata, record))
+        if found.time < _GROUP_END * _PER_SECOND or not self._is_marker(found.time, found.record):
+            self._add(self._record(found))
 
-    def _record(self, time: int, metadata: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
-        observed = 0 if time else self._options.received_at
-        made = otlp.log_record(time=time, observed=observed, body=record)
-        more = self._options.attributes_of(record) if self._options.attributes_of is not None else {}
-        return made + self._tag + (otlp.key_values(6, {**metadata, **more}) if metadata or more else b"")
+    def _record(self, entry: _Entry) -> bytes:
+        observed = 0 if entry.time else self._options.received_at
+        made = otlp.log_record(time=entry.time, observed=observed, body=entry.record)
+        return made + self._tag + (otlp.key_values(6, entry.metadata) if entry.metadata else b"")
 
     def _add(self, record: bytes) -> None:
         self._spend(len(record))
@@ -172,18 +180,18 @@ def _blame(error: Exception) -> tuple[str, str]:
     return "undecodable_item", f"an entry is not [time, record]: {what}"
 
 
-def _loose(entry: Any) -> tuple[int, Mapping[str, Any], Any]:
+def _loose(entry: Any) -> _Entry:
     """
     Read an entry in one of the rarer forms: integer or fractional seconds, or a time with metadata.
     """
     if type(entry) is not list or len(entry) != 2:
         raise UndecodableError("it is no array of two")
-    time, metadata = entry[0], {}
-    if type(time) is list:
-        if len(time) != 2 or type(time[1]) is not dict:
-            raise UndecodableError("its time is an array, and not [time, metadata]")
-        time, metadata = time
-    return _nanoseconds(time), metadata, entry[1]
+    time, record = entry
+    if type(time) is not list:
+        return _Entry(_nanoseconds(time), {}, record)
+    if len(time) != 2 or type(time[1]) is not dict:
+        raise UndecodableError("its time is an array, and not [time, metadata]")
+    return _Entry(_nanoseconds(time[0]), time[1], record)
 
 
 def _nanoseconds(time: Any) -> int:

@@ -1,0 +1,73 @@
+"""
+A message's way from bytes to bodies: read, inflated under one cap, transcoded. On a decoding thread when it is large.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from meterline.api import Principal, RetryableError, TooLargeError, UndecodableError
+from meterline.encodings.forward import Message, read
+from meterline.encodings.forward_logs import Options, log_bodies
+from meterline.receivers.fluent_forward.config import FluentForwardConfig
+from meterline.serving.codecs import decompress
+from meterline.serving.poison import Poison, quarantined_whole
+from meterline.serving.seam import Decoded
+
+_AMPLIFICATION = 2  # tiny events grow on their way to OTLP; what grows more is made for it
+_EXPECTED = (UndecodableError, TooLargeError, RetryableError)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """
+    A decoded message: what its sender waits for (b"" = nothing), and what is to be stored. Empty for a heartbeat.
+    """
+
+    acknowledgement: bytes = b""
+    decoded: Decoded = field(default_factory=Decoded)
+
+
+class Decoder:
+    """
+    Decodes the messages of one receiver. Any thread.
+    """
+
+    def __init__(self, config: FluentForwardConfig) -> None:
+        self._config = config
+        self._poison = Poison()
+
+    def decode(
+        self, data: bytes, principal: Principal, tenant: str, received_at: int, admit: Callable[[int], None]
+    ) -> Work:
+        """
+        Return what is to be stored of a message. ``admit`` is told of what decompression makes, and may refuse by raising.
+
+        :raises UndecodableError: it is none of the protocol's.
+        :raises TooLargeError: it is over max_request_bytes when inflated.
+        :raises OverloadedError: ``admit`` refused.
+        :raises Exception: a defect; the third time the message is decoded into a reject of all of it.
+        """
+        message = read(data)
+        if message is None:
+            return Work()
+        acknowledgement = message.acknowledgement if message.chunk else b""
+        try:
+            return Work(acknowledgement, self._bodies(message, tenant, received_at, admit))
+        except _EXPECTED:
+            raise
+        except Exception as error:
+            if self._poison.blame(principal.name, data):
+                return Work(acknowledgement, quarantined_whole(data, error))
+            raise
+
+    def _bodies(self, message: Message, tenant: str, received_at: int, admit: Callable[[int], None]) -> Decoded:
+        config, entries = self._config, message.entries
+        if message.compression:
+            entries = decompress(message.compression, [entries], config.max_request_bytes, admit)
+        options = Options(
+            max_event_bytes=config.max_event_bytes,
+            max_bytes=_AMPLIFICATION * config.max_request_bytes,
+            received_at=received_at if config.missing_timestamp == "received" else 0,
+            resource={"tenant.id": tenant} if tenant else None,
+        )
+        return Decoded(log_bodies(message, entries, options))
