@@ -9,6 +9,7 @@ from meterline.api.receiver import ItemResult, Principal
 from meterline.globs import any_glob
 from meterline.kernel.frame_open import OpenFrame
 from meterline.kernel.groups import Group
+from meterline.kernel.limits import NewStreams, small
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Applied, MeterOptions
 from meterline.kernel.state import CHUNK_BITS, CUMULATIVE, DELTA, NEVER, Columns, termed
@@ -27,12 +28,13 @@ class Source:
     A receiver and a principal; remembers for which customers it may write.
     """
 
-    __slots__ = ("_allows", "_rights", "any", "limits", "principal", "receiver")
+    __slots__ = ("_allows", "_rights", "any", "limits", "principal", "receiver", "small")
 
     def __init__(self, receiver: str, principal: Principal) -> None:
         self.receiver = receiver
         self.principal = principal.name
         self.limits = principal.limits
+        self.small = small(principal.limits)
         self.any = principal.customers is None
         self._allows: Callable[[str], bool] = any_glob(principal.customers or ())
         self._rights: dict[str, bool] = {}
@@ -152,6 +154,7 @@ class Core:
         self.open_raw: set[bytes] = set()
         self.open_streams: dict[bytes, int] = {}
         self.tallies = Tallies()
+        self.new_streams = NewStreams()
         self.several = False
         self.frame: OpenFrame | None = None
         self.next_seq = 1

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from operator import ge, gt, sub
 from typing import Any, Final, NamedTuple
 
+from meterline.kernel import limits
 from meterline.kernel.batch import NumberBlock
 from meterline.kernel.core import PREFIX, Call, Core
 from meterline.kernel.framing import Kind
 from meterline.kernel.groups import Group, Profile
 from meterline.kernel.places import Places
+from meterline.kernel.plan import ContextEntry
 from meterline.kernel.seam import Temporality
 from meterline.kernel.state import CUMULATIVE, DELTA, FRESH, NEVER, termed
 from meterline.kernel.steps.cumulative import NO_TERM
@@ -35,7 +37,7 @@ class Readings(NamedTuple):
     """
     Points as columns; values are whole numbers, or in 10^-18 when ``wide``. None stands for a double that is no amount.
 
-    ``term``: of the counters' writer.
+    ``entry``: their context. ``term``: of the counters' writer.
     """
 
     slots: list[int]
@@ -44,6 +46,7 @@ class Readings(NamedTuple):
     values: list[Any]
     wide: bool
     delta: bool
+    entry: ContextEntry
     term: int = NO_TERM
 
     def part(self, indexes: list[int]) -> "Readings":
@@ -51,7 +54,7 @@ class Readings(NamedTuple):
         Return some of the points.
         """
         slots, starts, times, values = ([column[index] for index in indexes] for column in self[:4])
-        return Readings(slots, starts, times, values, self.wide, self.delta, self.term)
+        return Readings(slots, starts, times, values, self.wide, self.delta, self.entry, self.term)
 
     def marks(self) -> list[int]:
         """
@@ -90,7 +93,7 @@ def _readings(block: NumberBlock) -> Readings | None:
     delta = block.entry.temporality is Temporality.DELTA
     starts: Any = block.starts
     times: Any = block.times
-    return Readings(block.slots, starts, times, values, wide, delta, NO_TERM if delta else block.told.term)
+    return Readings(block.slots, starts, times, values, wide, delta, block.entry, NO_TERM if delta else block.told.term)
 
 
 def _explicit(core: Core, points: Readings) -> bool:
@@ -242,6 +245,8 @@ def _fresh(core: Core, call: Call, places: Places, points: Readings) -> bool:
         return False
     if points.wide and max(points.values) >= _RANGE:
         return False
+    if not limits.may_open(core, call, points.entry, slots):
+        return False
     profiles = [group.parts[0].initial for group in groups]
     _open(core, call, places, points, profiles)
     _rows(core, call, places, (points.starts, points.times, points.values), wide=points.wide)
@@ -253,6 +258,7 @@ def _open(core: Core, call: Call, places: Places, points: Readings, profiles: li
     c = core.columns
     frame = core.opened(call.received_at)
     frame.ops.append((_undo_open, places))
+    limits.opened(core, call, len(places.slots))
     slots, starts, times, values = points[:4]
     epochs = [0] * len(slots) if points.delta else starts
     meter = frame.next_meter

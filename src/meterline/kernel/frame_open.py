@@ -100,6 +100,7 @@ class OpenFrame:
         self.evicted: list[bytes] = []
         self.balance = Counts()
         self.flushed: list[TotalRow] = []
+        self._streams: dict[int, int] = {}
         self._sources: dict[tuple[str, str], int] = {}
         self._charges: dict[bytes, int] = {}
         self._defs: list[MeterDef] = []
@@ -133,6 +134,12 @@ class OpenFrame:
         Return the index of a source in this frame.
         """
         return self._sources.setdefault((receiver, principal), len(self._sources))
+
+    def count_streams(self, source: int, streams: int) -> None:
+        """
+        Note that a source opened new streams.
+        """
+        self._streams[source] = self._streams.get(source, 0) + streams
 
     def hold(self, row: QuarantineRow, receiver: str, principal: str) -> None:
         """
@@ -228,6 +235,7 @@ class OpenFrame:
             loaded=self.loaded,
             evicted=self.evicted,
             balance=balance.values(),
+            streams=list(self._streams.items()),
         )
         return Frame(
             self.seq,

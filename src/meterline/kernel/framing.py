@@ -157,7 +157,7 @@ class FrameContent:
     All that a frame holds. ``charges``: encoded ones, named by log and quarantine rows. ``balance``: order of seam.BALANCE.
 
     ``ids_cutoff``, ``digests_cutoff``: after this frame; None when unchanged. ``loaded``: idle rows that came back with it,
-    ``evicted``: keys of streams that left. Replay: loaded, rows by position, evicted.
+    ``evicted``: keys of streams that left. Replay: loaded, rows by position, evicted. ``streams``: (source, how many new ones).
     """
 
     seq: int
@@ -178,6 +178,7 @@ class FrameContent:
     loaded: Sequence[bytes] = field(default_factory=list)
     evicted: Sequence[bytes] = field(default_factory=list)
     balance: Sequence[int] = field(default_factory=list)
+    streams: Sequence[tuple[int, int]] = field(default_factory=list)
 
 
 def encode_frame(content: FrameContent) -> bytes:
@@ -205,6 +206,7 @@ def encode_frame(content: FrameContent) -> bytes:
     message.slow.extend(map(_slow, content.slow))
     _put_logs(message, content)
     message.quarantine.extend(map(_quarantined, content.quarantine))
+    message.streams.extend([pb.OpenedStreams(source=source, streams=count) for source, count in content.streams])
     return message.SerializeToString(deterministic=True)
 
 
@@ -315,6 +317,7 @@ def decode_frame(data: bytes) -> FrameContent:
         loaded=list(message.loaded),
         evicted=list(message.evicted),
         balance=list(message.balance),
+        streams=[(row.source, row.streams) for row in message.streams],
     )
 
 

@@ -15,6 +15,7 @@ from meterline.kernel.claims import Usage, active, gates, hold, record, verdict_
 from meterline.kernel.core import Call, Claims, Core
 from meterline.kernel.framing import IdRow, LogRow
 from meterline.kernel.groups import Group
+from meterline.kernel.limits import record_refused
 from meterline.kernel.plan import ContextEntry
 from meterline.kernel.project import PointValues, projection
 from meterline.kernel.raw import Place, is_open, quarantine_raw
@@ -58,6 +59,7 @@ class LogPoint(NamedTuple):
     group: Group
     claims: tuple[LogClaim, ...]
     time: int
+    record: LogRecord
 
 
 def resolve_logs(
@@ -73,7 +75,9 @@ def resolve_logs(
         group = _group(table, block.entry, verdict, values, missing)
         if group is None:
             continue
-        points.append(LogPoint(group, _read(block.entry, entry, group, values, seen), entry.time or entry.observed))
+        points.append(
+            LogPoint(group, _read(block.entry, entry, group, values, seen), entry.time or entry.observed, entry)
+        )
         if group.gated and block.first + index not in batch.decisions:
             missing.points.append((block.first + index, _view(block.entry, entry, group, verdict, values)))
     if len(points) == block.n:
@@ -268,6 +272,8 @@ class _RecordPass:
         """
         group, time = self.point.group, self.point.time
         reason = group.reject or (Reason.TIME_MISSING if not time else implausible(self.call, time))
+        if reason is None:
+            reason = record_refused(self.call, self.place[0].entry, self.point.record)
         if is_open(self.core, self.call, self.place, ()):
             self.claims.duplicate = group.claims
         elif reason is None:

@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeAlias
 
 from meterline.kernel import canonical
 from meterline.kernel.canonical import BadValueError
+from meterline.kernel.limits import Extent, extent
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Context, ContextVerdict, Fields, PointType, Temporality, Value
 from meterline.kernel.told import GAUGE, Hint
@@ -59,7 +60,7 @@ class ScopeEntry:
     The canonical parts and mappings are read when first asked for. ``failure``: why the canonical form cannot be made.
     """
 
-    __slots__ = ("_read", "contexts", "failure", "mappings", "names", "parts", "resource", "scope")
+    __slots__ = ("_read", "contexts", "extent", "failure", "mappings", "names", "parts", "resource", "scope")
 
     def __init__(self, resource: bytes, scope: bytes) -> None:
         """
@@ -68,6 +69,7 @@ class ScopeEntry:
         self.resource = resource
         self.scope = scope
         self.contexts: dict[Key, ContextEntry] = {}
+        self.extent = Extent()
         self.failure: Reason | None = None
         self.parts: tuple[bytes, bytes] = (b"", b"")
         self.mappings: tuple[Mapping[str, Value], Mapping[str, Value]] = ({}, {})
@@ -82,6 +84,7 @@ class ScopeEntry:
             resource = [self.resource[a:b] for num, wire, a, b, _ in _all(self.resource) if (num, wire) == (1, LEN)]
             scope = [self.scope[a:b] for num, wire, a, b, _ in _all(self.scope) if (num, wire) == (3, LEN)]
             self.mappings = (canonical.attributes(resource), canonical.attributes(scope))
+            self.extent = Extent(*map(max, extent(resource), extent(scope)))
             try:
                 self.names = (canonical.text(last(self.scope, 1)), canonical.text(last(self.scope, 2)))
                 self.parts = (canonical.canonical_attributes(resource), canonical.canonical_attributes(scope))

@@ -5,7 +5,7 @@ Metric points one at a time, through the four stages of semantics.md 1. Everythi
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from meterline.kernel import record_ids
+from meterline.kernel import limits, record_ids
 from meterline.kernel.batch import DistributionBlock, NumberBlock
 from meterline.kernel.canonical import digest
 from meterline.kernel.claims import Usage, active, gates, hold, note, record, verdict_on
@@ -94,9 +94,12 @@ class _PointPass:
         Take the point through the stages; whatever comes of it, its streams learn whether the next may go the fast way.
         """
         core, call, point = self.core, self.call, self.point
+        fresh = limits.unopened(core, point.slots)
         self._stages()
         if point.group.special:
             return
+        if fresh and not limits.unopened(core, point.slots):
+            limits.opened(core, call, 1)
         for slot in point.slots:
             core.refresh(slot)
             if point.time < call.received_at - core.options.idle_ns // 2:
@@ -112,6 +115,8 @@ class _PointPass:
         reason = group.reject or invalid(call, point)
         if reason is None and not call.source.may_all(group):
             reason = Reason.FORBIDDEN_CUSTOMER
+        if reason is None:
+            reason = limits.refused(core, call, point.block.entry, point.slots)
         if reason is not None:
             self._refuse(reason)
             return

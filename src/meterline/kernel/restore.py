@@ -46,6 +46,7 @@ class Restore:
         self._epochs: dict[int, int] = {}
         self._deltas: set[int] = set()
         self._holes: set[int] = set()
+        self._counted = _NO_SEQ
 
     def run(
         self,
@@ -86,9 +87,11 @@ class Restore:
         for chunk in chunks:
             last = max(last, chunk.seq)
             if chunk.id == META:
-                ids, digests = read_meta(chunk.body)
+                ids, digests, streams = read_meta(chunk.body)
                 core.ids.cut(ids)
                 core.digests.cut(digests)
+                core.new_streams.restore(streams)
+                self._counted = chunk.seq
             elif chunk.id >= DIGESTS:
                 core.digests.restore_segment(chunk.id - DIGESTS, chunk.body)
             elif chunk.id >= IDS:
@@ -176,6 +179,9 @@ class Restore:
             self._define(Definitions(stored.definitions))
         self._rows(content, stored.seq)
         self._remember(content)
+        if stored.seq > self._counted:
+            for source, count in content.streams:
+                self._core.new_streams.add(content.sources[source][1], content.received_at, count)
         for key in content.evicted:
             slot = self._core.table.slots.get(key)
             if slot is not None and self._seqs.get(slot, _NO_SEQ) < stored.seq:

@@ -94,13 +94,14 @@ class Snapshots:
 
     def _meta(self) -> bytes:
         ids, digests = self._core.ids.cutoff, self._core.digests.cutoff
-        return _META.pack(ids.event, digests.event) + ids.key.ljust(16, b"\0") + digests.key.ljust(16, b"\0")
+        keys = ids.key.ljust(16, b"\0") + digests.key.ljust(16, b"\0")
+        return _META.pack(ids.event, digests.event) + keys + self._core.new_streams.encode()
 
 
-def read_meta(body: bytes) -> tuple[Cutoff, Cutoff]:
+def read_meta(body: bytes) -> tuple[Cutoff, Cutoff, bytes]:
     """
-    Read the cut-offs of both id stores.
+    Read the cut-offs of both id stores, and what ``NewStreams.restore`` takes.
     """
     ids, digests = _META.unpack_from(body)
-    keys = (body[_META.size : _META.size + 16], body[_META.size + 16 :])
-    return Cutoff(ids, keys[0] if ids else b""), Cutoff(digests, keys[1] if digests else b"")
+    keys = (body[_META.size : _META.size + 16], body[_META.size + 16 : _META.size + 32])
+    return Cutoff(ids, keys[0] if ids else b""), Cutoff(digests, keys[1] if digests else b""), body[_META.size + 32 :]
