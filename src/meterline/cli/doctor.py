@@ -1,0 +1,66 @@
+"""
+``meterline doctor``: looks at what stands before Meterline.
+"""
+
+from pathlib import Path
+
+import click
+
+from meterline.cli.output import json_line
+from meterline.doctor.examine import examine
+from meterline.doctor.findings import Finding, Report
+from meterline.printable import printable
+
+_COLOURS = {"loses": "red", "duplicates": "red", "distorts": "yellow"}
+
+
+@click.group(name="doctor")
+def command() -> None:
+    """
+    Look for what can spoil the sum before it reaches Meterline.
+    """
+
+
+@command.command(name="agents")
+@click.argument("files", type=click.Path(path_type=Path, dir_okay=False), nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each finding, one a line.")
+def agents(files: tuple[Path, ...], *, as_json: bool) -> None:
+    """
+    Read agents' own configs and list each way in which they can lose or duplicate usage.
+
+    Knows the OpenTelemetry Collector, Vector (YAML, TOML), Logstash (pipelines and logstash.yml), Grafana Alloy and Agent,
+    Fluent Bit (YAML and classic), Prometheus and Promtail. Exit code 1 when there is something to change.
+    """
+    reports = [(path, examine(path)) for path in files]
+    for path, report in reports:
+        for finding in report.findings if as_json else ():
+            json_line(_facts(path, report, finding))
+        if not as_json:
+            _show(path, report)
+    if any(report.findings for _, report in reports):
+        raise SystemExit(1)
+
+
+def _facts(path: Path, report: Report, finding: Finding) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "agent": report.agent,
+        "line": finding.line,
+        "effect": finding.effect,
+        "what": finding.what,
+        "why": finding.why,
+        "setting": finding.setting,
+    }
+
+
+def _show(path: Path, report: Report) -> None:
+    count = len(report.findings)
+    said = "nothing that can lose or duplicate usage" if not count else f"{count} to change"
+    click.echo(printable(f"{path}: {report.agent}: {said}"))
+    for finding in report.findings:
+        effect = click.style(finding.effect, fg=_COLOURS[finding.effect], bold=True)
+        click.echo(f"\n  {printable(str(path))}:{finding.line}: {effect}: {printable(finding.what)}")
+        click.echo(f"    why: {printable(finding.why)}")
+        click.echo(f"    set: {printable(finding.setting)}")
+    if count:
+        click.echo()

@@ -1,0 +1,106 @@
+"""
+``meterline doctor agents``: each way in which an agent's config can spoil the sum is found, and nothing else is.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meterline.cli import main
+from meterline.doctor.block_tree import alloy_tree, fluent_bit_tree, logstash_tree
+from meterline.doctor.yaml_tree import toml_tree, yaml_tree
+from meterline.errors import ConfigurationError
+
+DATA = Path(__file__).parent / "testdata"
+GOLDEN = Path(__file__).parent / "golden"
+FILES = sorted(path.name for path in DATA.iterdir())
+
+
+def doctor(*arguments: str) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(main, ["doctor", "agents", *arguments])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_findings_of_a_config(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The findings of each config, with their lines, reasons and settings, are what the golden file says."""
+    monkeypatch.chdir(DATA)
+    result = doctor(name)
+    assert result.output == (GOLDEN / f"{name}.txt").read_text("utf-8")
+    assert result.exit_code == (0 if "nothing that can" in result.output else 1)
+
+
+def test_json_has_every_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --json each finding is one object a line, with the file, the line and all texts."""
+    monkeypatch.chdir(DATA)
+    result = doctor("--json", *FILES)
+    rows = [json.loads(line) for line in result.output.splitlines()]
+    shown = sum((GOLDEN / f"{name}.txt").read_text("utf-8").count("    set: ") for name in FILES)
+    assert (len(rows), result.exit_code) == (shown, 1)
+    assert {row["effect"] for row in rows} == {"loses", "duplicates", "distorts"}
+    assert set(rows[0]) == {"file", "agent", "line", "effect", "what", "why", "setting"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.yaml", "x: [1", "reading YAML"),
+        ("a.yaml", "just: this", "it is no config of a Collector, Vector"),
+        ("a.yaml", "ledger: {path: x}\nreceivers: {}", "`meterline validate` looks at that"),
+        ("a.toml", "x = ", "Invalid value"),
+        ("a.conf", "input { file { path => ", "the file ends within a block"),
+        ("a.conf", "[INPUT]\nName", "neither a section nor a key"),
+        ("a.alloy", 'loki.write "x"', "the file ends within a block"),
+        ("a.yaml", "[" * 1000, "nested too deep"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: str, said: str) -> None:
+    """A broken or foreign file is an error with its name and the reason, and exit code 78."""
+    path = tmp_path / name
+    path.write_text(content)
+    result = doctor(str(path))
+    assert result.exit_code == 78
+    assert said in result.output
+    assert name in result.output
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    """A file that is not there is named."""
+    result = doctor(str(tmp_path / "none.yaml"))
+    assert (result.exit_code, "no such file" in result.output) == (78, True)
+
+
+@pytest.mark.parametrize("reader", [logstash_tree, alloy_tree, fluent_bit_tree, yaml_tree, toml_tree])
+def test_no_text_breaks_a_reader(reader: object) -> None:
+    """Whatever a file holds, a reader returns a tree or says what is wrong."""
+
+    @given(st.text(alphabet="ab {}[]()\"'=>#/*\n\t,;:.0-\\`&!|") | st.text())
+    def any_text(text: str) -> None:
+        try:
+            tree = reader(text)  # type: ignore[operator]
+        except (ConfigurationError, RecursionError):
+            return
+        assert tree.line >= 1
+
+    any_text()
+
+
+@pytest.mark.parametrize(
+    "agent", ["otelcol", "vector", "logstash", "grafana-agent", "alloy", "fluent-bit", "prometheus"]
+)
+def test_the_examples_have_nothing_to_change(root: Path, agent: str) -> None:
+    """The agents' configs in examples/ are as the doctor wants them, but for what no setting can mend."""
+    configs = [path for path in (root / "examples" / agent).iterdir() if _is_agents(path)]
+    assert configs, f"no config in examples/{agent}"
+    for path in configs:
+        result = doctor("--json", str(path))
+        rows = [json.loads(line) for line in result.output.splitlines()]
+        assert [row["what"] for row in rows if "end of life" not in row["what"]] == [], path
+
+
+def _is_agents(path: Path) -> bool:
+    return path.suffix in {".yaml", ".yml", ".toml", ".conf", ".alloy"} and not path.name.startswith("meterline")
