@@ -7,6 +7,7 @@ cause            HTTP  Status.code          details
 undecodable      400   INVALID_ARGUMENT     ``google.rpc.BadRequest``
 unauthenticated  401   UNAUTHENTICATED      none
 forbidden        403   PERMISSION_DENIED    none
+not found        404   NOT_FOUND            none
 method           405   UNIMPLEMENTED        none
 too large        413   RESOURCE_EXHAUSTED   none
 media type       415   INVALID_ARGUMENT     ``google.rpc.BadRequest``
@@ -41,6 +42,7 @@ _CODES: Final[Mapping[Cause, int]] = {
     Cause.UNDECODABLE: code_pb2.INVALID_ARGUMENT,
     Cause.UNAUTHENTICATED: code_pb2.UNAUTHENTICATED,
     Cause.FORBIDDEN: code_pb2.PERMISSION_DENIED,
+    Cause.NOT_FOUND: code_pb2.NOT_FOUND,
     Cause.METHOD: code_pb2.UNIMPLEMENTED,
     Cause.TOO_LARGE: code_pb2.RESOURCE_EXHAUSTED,
     Cause.MEDIA_TYPE: code_pb2.INVALID_ARGUMENT,

@@ -50,9 +50,12 @@ def fill(message: Message, draw: Callable[[Any], Any], depth: int = 0) -> None:
     """
     Give a message random fields.
     """
+    chosen = {oneof.name: draw(st.sampled_from(list(oneof.fields))) for oneof in message.DESCRIPTOR.oneofs}
     for field in message.DESCRIPTOR.fields:
-        rarity = 2 + depth // 6
+        rarity = 1 if depth < 6 else 3
         if field.name in OUR_OWN or (depth and draw(st.integers(0, rarity)) != rarity):
+            continue
+        if field.containing_oneof is not None and chosen[field.containing_oneof.name] != field:
             continue
         if field.message_type is not None:
             if depth > 12:
