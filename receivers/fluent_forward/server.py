@@ -38,7 +38,7 @@ class Server:
         self.intake = context.intake
         self.clock = context.clock
         self.budget = ByteBudget(config.max_in_flight_bytes)
-        self.counters = SignalCounters("log_records")
+        self.counters = SignalCounters("logs")
         self.decoder = Decoder(config)
         self.rates = Rates(context.clock)
         self.endpoint = ""
