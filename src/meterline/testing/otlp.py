@@ -131,6 +131,14 @@ class Metrics:
             put_point(data.data_points.add(), point)
         return self
 
+    @staticmethod
+    def message_of(body: bytes) -> Any:
+        """
+        Return the one metric of a request of one.
+        """
+        (metric,) = ExportMetricsServiceRequest.FromString(body).resource_metrics[0].scope_metrics[0].metrics
+        return metric
+
     def __bytes__(self) -> bytes:
         return self.message.SerializeToString()
 
