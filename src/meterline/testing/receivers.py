@@ -30,6 +30,7 @@ import structlog
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from meterline._proto.meterline.usage.v1.usage_pb2 import RecordUsageRequest
 from meterline.api import Format, Receiver, ReceiverContext, SystemClock
 from meterline.testing.scripted_intake import Books, Script, ScriptedIntake
 
@@ -119,6 +120,10 @@ def _log_ids(body: bytes) -> list[str]:
     return [_id_of(log) for r in request.resource_logs for s in r.scope_logs for log in s.log_records]
 
 
+def _usage_ids(body: bytes) -> list[str]:
+    return [item.metadata[ID_KEY] for item in RecordUsageRequest.FromString(body).items]
+
+
 def _id_of(point: Any) -> str:
     values: list[str] = [pair.value.string_value for pair in point.attributes if pair.key in (ID_KEY, ID_LABEL)]
     assert len(values) == 1, f"a point arrived with {len(values)} ids: {values}"
@@ -129,6 +134,7 @@ _IDS: Final[Mapping[Format, Callable[[bytes], list[str]]]] = {
     Format.OTLP_METRICS: _metric_ids,
     Format.TRANSCODED_METRICS: _metric_ids,
     Format.OTLP_LOGS: _log_ids,
+    Format.USAGE: _usage_ids,
 }
 
 

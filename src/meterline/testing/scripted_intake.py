@@ -7,11 +7,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from meterline.api import Answer, Format, Principal, Status, Ticket
+from meterline.api import Answer, Format, ItemResult, Principal, Status, Ticket
 
 STOP_SECS: Final = 20.0
 """How long ``close`` waits for what is queued."""
@@ -158,4 +158,14 @@ class ScriptedIntake:
         if answer.status is Status.STORED:
             self.books.quarantined.update(ids[: answer.rejected])
             self.books.stored.update(ids[answer.rejected :])
+            if fmt is Format.USAGE:
+                return replace(answer, items=_items(len(ids), answer.rejected))
         return answer
+
+
+def _items(count: int, rejected: int) -> tuple[ItemResult, ...]:
+    """
+    Return what is said of each item: the first ones are in quarantine.
+    """
+    refused = ItemResult("quarantined", reason="scripted")
+    return (refused,) * rejected + (ItemResult("recorded", bytes(16).hex()),) * (count - rejected)
