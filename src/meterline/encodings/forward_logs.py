@@ -128,7 +128,8 @@ class _Transcoder:
     def _record(self, entry: _Entry) -> bytes:
         observed = 0 if entry.time else self._options.received_at
         made = otlp.log_record(time=entry.time, observed=observed, body=entry.record)
-        return made + self._tag + (otlp.key_values(6, entry.metadata) if entry.metadata else b"")
+        more = self._options.attributes_of(entry.record) if self._options.attributes_of is not None else {}
+        return made + self._tag + (otlp.key_values(6, {**entry.metadata, **more}) if entry.metadata or more else b"")
 
     def _add(self, record: bytes) -> None:
         self._spend(len(record))
