@@ -20,10 +20,14 @@ TOO_DEEP = "too_deep"
 class Sent(NamedTuple):
     """
     What is known of a request beside its body: the tenant, "" without, and when it came (ns UTC, 0: not known).
+
+    ``place``: where it stands when that alone tells it from all others (a line of a file), "" else: an event without an id takes
+    it, and its number there, as its id.
     """
 
     tenant: str = ""
     received_at: int = 0
+    place: str = ""
 
 
 def resource_of(sent: Sent) -> dict[str, str]:

@@ -50,6 +50,7 @@ class _Request(Collector):
         self.options = options
         self.shape = SHAPES[encoding] if encoding in _OWN else SHAPES[encoding].adapted(options)
         self._add = _ADD[encoding]
+        self._events = 0
 
     def take(self, item: Any) -> None:
         """
@@ -64,6 +65,9 @@ class _Request(Collector):
         """
         Add an event as a log record.
         """
+        if not said.uid and self.sent.place:
+            said = said._replace(uid=f"{self.sent.place}:{self._events}")
+        self._events += 1
         self.log(record(body, said, self.sent, self.options))
 
 
@@ -114,7 +118,7 @@ def transcode_fluent(data: bytes, options: EventOptions = _NO_OPTIONS, sent: Sen
         data,
         ForwardOptions(
             max_event_bytes=len(data),
-            max_bytes=_GROWTH * len(data),
+            max_bytes=_GROWTH * (len(data) + 65_536),
             received_at=sent.received_at if options.received else 0,
             resource=resource_of(sent),
             attributes_of=lambda record: {UID: uid} if (uid := first_text(record, ids)) else {},
