@@ -101,6 +101,22 @@ def javascript() -> Path:
     return folder
 
 
+def micrometer() -> list[str]:
+    """
+    Return the command of the Micrometer sender, without its arguments; Maven fetches what its ``pom.xml`` names.
+    """
+    sources = RECIPES / "micrometer"
+    name = "micrometer-" + hashlib.sha256((sources / "pom.xml").read_bytes()).hexdigest()[:12]
+
+    def fetch(folder: Path) -> None:
+        shutil.copy(sources / "pom.xml", folder)
+        run_checked(["mvn", "-B", "-q", "dependency:copy-dependencies"], folder)
+        (folder / "fetched").touch()
+
+    folder = _built(name, "fetched", fetch).parent
+    return ["java", "-cp", f"{folder}/lib/*", str(sources / "Send.java")]
+
+
 def go_program(name: str, sources: Path) -> Path:
     """
     Return the path of a Go program of this repository, built again when a source file is newer.
@@ -123,12 +139,13 @@ class Collector(Program):
         super().__init__(command, folder / f"{config.stem}.log", ports=ports, env=env)
 
 
-def agent_config(folder: Path, target: str, *, batch: bool = False) -> tuple[Path, int, int]:
+def agent_config(folder: Path, target: str, *, batch: bool = False, encoding: str = "") -> tuple[Path, int, int]:
     """
     Write the config of a Collector that loses nothing: OTLP in, a fsynced queue in ``folder``, OTLP to ``target``.
 
     Return the file and its OTLP/gRPC and OTLP/HTTP ports. It is ``tests/peers/otelcol/to-meterline.yaml`` on free
-    ports, with short retry delays, so that a test need not wait for the next try.
+    ports, with short retry delays, so that a test need not wait for the next try. ``encoding``: ``proto`` or ``json`` to
+    send over HTTP; "" is gRPC.
     """
     grpc_port, http_port = free_port(), free_port()
     text = (RECIPES / "otelcol" / "to-meterline.yaml").read_text(encoding="utf-8")
@@ -143,6 +160,11 @@ def agent_config(folder: Path, target: str, *, batch: bool = False) -> tuple[Pat
         assert text.count(old) == 1, f"preparing the collector's config: {old!r} is not in it once"
         text = text.replace(old, new)
     text = text.replace("service:\n", "service:\n  telemetry: {metrics: {level: none}}\n")
+    if encoding:
+        over_grpc = f"endpoint: {target}\n    tls: {{insecure: true}}"
+        assert over_grpc in text, f"preparing the collector's config: {over_grpc!r} is not in it"
+        text = text.replace(over_grpc, f"endpoint: http://{target}\n    encoding: {encoding}")
+        text = text.replace("otlp/meterline", "otlp_http/meterline")
     if batch:
         text = text.replace("service:\n", "processors: {batch: {timeout: 50ms}}\nservice:\n")
         text = text.replace("receivers: [otlp], exporters", "receivers: [otlp], processors: [batch], exporters")
@@ -151,9 +173,11 @@ def agent_config(folder: Path, target: str, *, batch: bool = False) -> tuple[Pat
     return path, grpc_port, http_port
 
 
-def rotel_command(grpc_port: int, http_port: int, target: str) -> list[str]:
+def rotel_command(grpc_port: int, http_port: int, target: str, protocol: str = "grpc") -> list[str]:
     """
     Return the command of a rotel agent that sends what it gets on to ``target``, soon and until it passes.
+
+    ``protocol``: ``grpc`` or ``http``, which is protobuf.
     """
     return [
         str(rotel()),
@@ -161,22 +185,24 @@ def rotel_command(grpc_port: int, http_port: int, target: str) -> list[str]:
         *("--otlp-grpc-endpoint", f"127.0.0.1:{grpc_port}"),
         *("--otlp-http-endpoint", f"127.0.0.1:{http_port}"),
         *("--exporter", "otlp", "--otlp-exporter-endpoint", f"http://{target}"),
-        *("--otlp-exporter-protocol", "grpc", "--otlp-exporter-retry-initial-backoff", "100ms"),
+        *("--otlp-exporter-protocol", protocol, "--otlp-exporter-retry-initial-backoff", "100ms"),
         *("--batch-timeout", "100ms"),
     ]
 
 
-def sdk_commands(target: str, name: str, rounds: int, temporality: str) -> dict[str, list[str]]:
+def sdk_commands(target: str, name: str, rounds: int, temporality: str, protocol: str = "grpc") -> dict[str, list[str]]:
     """
     Return the commands that send through the SDKs, by language; each prints ``{"customer dimension": total}`` at the end.
 
-    ``temporality``: ``DELTA`` or ``CUMULATIVE``. The customers of each language begin with ``name`` and the language.
+    ``temporality``: ``DELTA`` or ``CUMULATIVE``. ``protocol``: ``grpc``, ``http/protobuf`` or ``http/json``, of which the
+    Python SDK has the first two. The customers of each language begin with ``name`` and the language.
     """
     programs = {
         "python": [sys.executable, str(RECIPES / "python" / "send.py")],
         "js": ["node", str(javascript() / "send.js")],
     }
     return {
-        language: [*program, target, f"{name}-{language}", str(rounds), temporality]
+        language: [*program, target, f"{name}-{language}", str(rounds), temporality, protocol]
         for language, program in programs.items()
+        if (language, protocol) != ("python", "http/json")
     }

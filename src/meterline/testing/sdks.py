@@ -4,6 +4,7 @@ The OpenTelemetry SDKs as senders: what they send, the rules that bill it, and w
 
 import json
 import subprocess
+from collections.abc import Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import Final, Self
@@ -37,25 +38,25 @@ rules:
 """The ``rules`` section that bills what ``tests/peers/python/send.py`` and ``tests/peers/js/send.js`` send."""
 
 
-class SdkSenders:
+class Senders:
     """
-    The Python and the JS SDK, each a process that sends side by side with the other; ``finish`` gives what they sent.
+    Programs that send side by side, by name; each prints ``{"customer dimension": total}``, of which ``finish`` makes totals.
     """
 
-    def __init__(self, target: str, name: str, rounds: int, temporality: str) -> None:
+    def __init__(self, commands: Mapping[str, list[str]]) -> None:
         self._processes = {
-            language: subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            for language, command in sdk_commands(target, name, rounds, temporality).items()
+            name: subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for name, command in commands.items()
         }
 
     def finish(self, timeout_secs: float = 60.0) -> Totals:
         """
-        Wait for both, and return what must be billed by customer and dimension.
+        Wait for all, and return what must be billed by customer and dimension.
         """
         totals = {}
-        for language, process in self._processes.items():
+        for name, process in self._processes.items():
             out, err = process.communicate(timeout=timeout_secs)
-            assert process.returncode == 0, f"{language}: {err}"
+            assert process.returncode == 0, f"{name}: {err}"
             for key, value in json.loads(out).items():
                 customer, dimension = key.split()
                 totals[customer, dimension] = Decimal(str(value))
@@ -71,3 +72,12 @@ class SdkSenders:
             if process.poll() is None:
                 process.kill()
             process.communicate()
+
+
+class SdkSenders(Senders):
+    """
+    The Python and the JS SDK, each a process; of OTLP/JSON the JS SDK alone.
+    """
+
+    def __init__(self, target: str, name: str, rounds: int, temporality: str, protocol: str = "grpc") -> None:
+        super().__init__(sdk_commands(target, name, rounds, temporality, protocol))

@@ -26,7 +26,7 @@ Totals = Mapping[tuple[str, str], Decimal]
 class Site:
     """
     A config, its gateway, and what it makes. ``grpc`` and ``ledger`` are more options of those sections, ``top``
-    more sections.
+    more sections; with ``http`` it takes OTLP over HTTP too.
 
     The gateway is not started here; leaving ``with site.gateway:`` kills it.
     """
@@ -38,28 +38,33 @@ class Site:
         rules: str = RULES,
         exporters: Mapping[str, str] | None = None,
         grpc: str = "",
+        http: bool = False,
         ledger: str = "",
         top: str = "",
         wrapper: Sequence[str] = ("-m", "meterline"),
     ) -> None:
         self.folder = folder
         self.port = free_port()
+        self.http_port = free_port() if http else None
         self.metrics_port = free_port()
         self.health_port = free_port()
         self.config = folder / "meterline.yaml"
         self._rules = rules
         self._exporters = {"usage": FILE_EXPORTER} if exporters is None else exporters
         self.configure(grpc=grpc, ledger=ledger, top=top)
-        self.gateway = GatewayProcess(self.config, [self.port], wrapper=wrapper)
+        ports = [port for port in (self.port, self.http_port) if port is not None]
+        self.gateway = GatewayProcess(self.config, ports, wrapper=wrapper)
 
     def configure(self, *, grpc: str = "", ledger: str = "", top: str = "") -> None:
         """
         Write the config again, with more options (``key: value`` lists of YAML); it holds from the next start.
         """
-        receiver = f"endpoint: 127.0.0.1:{self.port}" + (f", {grpc}" if grpc else "")
+        receiver = f"grpc: {{endpoint: 127.0.0.1:{self.port}" + (f", {grpc}" if grpc else "") + "}"
+        if self.http_port is not None:
+            receiver += f", http: {{endpoint: {self.http_target}}}"
         sections = [
             f"ledger: {{path: ./{LEDGER}" + (f", {ledger}" if ledger else "") + "}",
-            f"receivers: {{otlp: {{grpc: {{{receiver}}}}}}}",
+            f"receivers: {{otlp: {{{receiver}}}}}",
             self._rules,
             "exporters:" if self._exporters else "",
             *(f"  {name}: {options}" for name, options in self._exporters.items()),
@@ -76,6 +81,13 @@ class Site:
         Return ``host:port`` of the OTLP/gRPC receiver.
         """
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def http_target(self) -> str:
+        """
+        Return ``host:port`` of the OTLP/HTTP receiver.
+        """
+        return f"127.0.0.1:{self.http_port}"
 
     def file(self) -> list[Found]:
         """
