@@ -102,18 +102,18 @@ def read_protobuf(body: bytes) -> Iterator[Stream]:
 
     :raises UndecodableError: broken wire structure.
     """
-    for got in fields(body):
-        if (got.number, got.kind) == (1, LEN):
-            yield _stream(body, got.value, got.end)
+    for number, kind, at, to in fields(body):
+        if (number, kind) == (1, LEN):
+            yield _stream(body, at, to)
 
 
 def _stream(buf: bytes, pos: int, end: int) -> Stream:
     labels, entries = b"", []
-    for got in fields(buf, pos, end):
-        if (got.number, got.kind) == (1, LEN):
-            labels = buf[got.value : got.end]
-        elif (got.number, got.kind) == (2, LEN):
-            entries.append(_entry(buf, got.value, got.end))
+    for number, kind, at, to in fields(buf, pos, end):
+        if (number, kind) == (1, LEN):
+            labels = buf[at:to]
+        elif (number, kind) == (2, LEN):
+            entries.append(_entry(buf, at, to))
     return _labelled(labels, entries)
 
 
@@ -130,15 +130,15 @@ def _labelled(written: bytes | str, entries: Sequence[Entry]) -> Stream:
 
 def _entry(buf: bytes, pos: int, end: int) -> Entry:
     time, line, metadata, wrong = 0, b"", {}, ""
-    for got in fields(buf, pos, end):
-        if got.kind != LEN:
+    for number, kind, at, to in fields(buf, pos, end):
+        if kind != LEN:
             continue
-        if got.number == 1:
-            time = _timestamp(buf, got.value, got.end)
-        elif got.number == 2:
-            line = buf[got.value : got.end]
-        elif got.number == 3:
-            name, value = _pair(buf, got.value, got.end)
+        if number == 1:
+            time = _timestamp(buf, at, to)
+        elif number == 2:
+            line = buf[at:to]
+        elif number == 3:
+            name, value = _pair(buf, at, to)
             try:
                 metadata[name.decode()] = value.decode()
             except UnicodeDecodeError:
@@ -147,12 +147,12 @@ def _entry(buf: bytes, pos: int, end: int) -> Entry:
 
 
 def _timestamp(buf: bytes, pos: int, end: int) -> int:
-    parts = {got.number: signed(got.value) for got in fields(buf, pos, end) if got.kind == VARINT}
+    parts = {number: signed(at) for number, kind, at, _ in fields(buf, pos, end) if kind == VARINT}
     return parts.get(1, 0) * _NS_PER_SECOND + parts.get(2, 0)
 
 
 def _pair(buf: bytes, pos: int, end: int) -> tuple[bytes, bytes]:
-    parts = {got.number: buf[got.value : got.end] for got in fields(buf, pos, end) if got.kind == LEN}
+    parts = {number: buf[at:to] for number, kind, at, to in fields(buf, pos, end) if kind == LEN}
     return parts.get(1, b""), parts.get(2, b"")
 
 

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from meterline.api import Body, Format
 from meterline.encodings.otlp import CUMULATIVE, key_values, resource
-from meterline.encodings.prometheus_read import STALE, ZERO, Entry, Histogram, Sample, WriteRequest
+from meterline.encodings.prometheus_read import Entry, WriteRequest
+from meterline.encodings.prometheus_samples import STALE, ZERO, Histogram, Sample
 from meterline.encodings.prometheus_series import Fault, Series, Shape, pairs_of
 from meterline.encodings.prometheus_types import GAUGE_HISTOGRAM, HISTOGRAM, Kind
 from meterline.encodings.protobuf import length_delimited, number, text

@@ -125,18 +125,18 @@ def pairs_of(key: Key) -> list[Pair]:
     :raises UndecodableError: broken wire structure.
     """
     if isinstance(key, bytes):
-        return [_pair(key, field.value, field.end) for field in fields(key) if (field.number, field.kind) == (1, LEN)]
+        return [_pair(key, at, to) for number, kind, at, to in fields(key) if (number, kind) == (1, LEN)]
     texts = [text for text in key if isinstance(text, bytes)]
     return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _pair(buf: bytes, pos: int, end: int) -> Pair:
     name = value = b""
-    for field in fields(buf, pos, end):
-        if (field.number, field.kind) == (1, LEN):
-            name = buf[field.value : field.end]
-        elif (field.number, field.kind) == (2, LEN):
-            value = buf[field.value : field.end]
+    for number, kind, at, to in fields(buf, pos, end):
+        if (number, kind) == (1, LEN):
+            name = buf[at:to]
+        elif (number, kind) == (2, LEN):
+            value = buf[at:to]
     return name, value
 
 

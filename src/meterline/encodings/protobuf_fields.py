@@ -6,7 +6,7 @@ refused as broken.
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from meterline.errors import UndecodableError
 
@@ -20,15 +20,8 @@ _MAX_SHIFT: Final = 63
 _MASK: Final = (1 << 64) - 1
 
 
-class Field(NamedTuple):
-    """
-    One field: ``value`` of a varint, else where its payload starts; ``end``: where the payload ends.
-    """
-
-    number: int
-    kind: int
-    value: int
-    end: int
+Field: TypeAlias = tuple[int, int, int, int]
+"""(number, wire type, a, end): a is the value of a varint, else where the payload starts; end is where the field does."""
 
 
 def broken(what: str, at: int) -> UndecodableError:
@@ -57,14 +50,23 @@ def varint(buf: bytes, pos: int, end: int) -> tuple[int, int]:
 
 def varints(data: bytes) -> list[int]:
     """
-    Read a packed repeated field.
+    Read a packed repeated field of unsigned numbers. Runs once a byte: written out.
     """
     if data.isascii():
         return list(data)
-    found, pos = [], 0
-    while pos < len(data):
-        value, pos = varint(data, pos, len(data))
-        found.append(value)
+    found: list[int] = []
+    value = shift = 0
+    for byte in data:
+        if byte < 0x80:
+            found.append(value | byte << shift)
+            value = shift = 0
+        elif shift > _MAX_SHIFT:
+            break
+        else:
+            value |= (byte & 0x7F) << shift
+            shift += 7
+    if shift:
+        raise broken("unterminated varint in a packed field", len(data))
     return found
 
 
@@ -77,27 +79,40 @@ def signed(value: int) -> int:
 
 def fields(buf: bytes, pos: int = 0, end: int | None = None) -> Iterator[Field]:
     """
-    Yield the fields of a message in wire order.
+    Yield the fields of a message in wire order. Runs once a field: short tags and lengths are read in line.
 
     :raises UndecodableError: broken structure.
     """
     end = len(buf) if end is None else end
     while pos < end:
-        tag, after = varint(buf, pos, end)
-        number, kind = tag >> 3, tag & 7
-        if not 0 < number < 1 << 29:
-            raise broken("invalid tag", pos)
-        if kind == VARINT:
-            value, pos = varint(buf, after, end)
-            yield Field(number, kind, value, pos)
-            continue
-        if kind == LEN:
-            size, start = varint(buf, after, end)
-        elif kind in _WIDTHS:
-            size, start = _WIDTHS[kind], after
+        begin, tag = pos, buf[pos]
+        pos += 1
+        if not 8 <= tag < 128:
+            tag, pos = _tag(buf, begin, end)
+        kind = tag & 7
+        if kind == LEN and pos < end and buf[pos] < 128:
+            start = pos + 1
+            pos = start + buf[pos]
+        elif kind == VARINT:
+            start, pos = varint(buf, pos, end)
         else:
-            raise broken("invalid wire type", pos)
-        pos = start + size
+            start, pos = _payload(buf, pos, end, kind)
         if pos > end:
-            raise broken("field past the end", after)
-        yield Field(number, kind, start, pos)
+            raise broken("field past the end", begin)
+        yield tag >> 3, kind, start, pos
+
+
+def _tag(buf: bytes, pos: int, end: int) -> tuple[int, int]:
+    tag, after = varint(buf, pos, end)
+    if not 0 < tag >> 3 < 1 << 29:
+        raise broken("invalid tag", pos)
+    return tag, after
+
+
+def _payload(buf: bytes, pos: int, end: int, kind: int) -> tuple[int, int]:
+    if kind == LEN:
+        size, pos = varint(buf, pos, end)
+        return pos, pos + size
+    if kind not in _WIDTHS:
+        raise broken("invalid wire type", pos)
+    return pos, pos + _WIDTHS[kind]
