@@ -21,8 +21,8 @@ class Sent(NamedTuple):
     """
     What is known of a request beside its body: the tenant, "" without, and when it came (ns UTC, 0: not known).
 
-    ``place``: where it stands when that alone tells it from all others (a line of a file), "" else: an event without an id takes
-    it, and its number there, as its id.
+    ``place``: where it stands when that alone tells it from all others (a line of a file), "" else: an event without an id
+    takes it, and its number there, as its id.
     """
 
     tenant: str = ""

@@ -31,7 +31,6 @@ SHAPES: Final[Mapping[EventEncoding, Shape]] = {
 """Where each encoding has what an event says of itself. What the user says holds for those that are not ``_OWN``."""
 
 _OWN: Final = frozenset({"cloudevents", "amplitude", "mixpanel"})
-_SECRETS: Final = ("token", "$token")
 _GROWTH: Final = 16
 """A record is larger than its msgpack, since every value has a length in front; by more than this only when it is a trick."""
 
@@ -50,12 +49,14 @@ class _Request(Collector):
         self.options = options
         self.shape = SHAPES[encoding] if encoding in _OWN else SHAPES[encoding].adapted(options)
         self._add = _ADD[encoding]
+        self._mixpanel = encoding == "mixpanel"
         self._events = 0
 
     def take(self, item: Any) -> None:
         """
         Add one item, or set it aside.
         """
+        item = _without_secrets(item) if self._mixpanel else item
         try:
             self._add(self, _object(item))
         except ItemError as error:
@@ -151,13 +152,19 @@ def _cloudevent(request: _Request, event: Mapping[Any, Any]) -> None:
 
 
 def _mixpanel(request: _Request, event: Mapping[Any, Any]) -> None:
-    """
-    Add an event without the project's token, which is a credential.
-    """
-    properties = event.get("properties")
-    if not isinstance(event.get("event"), str) or not isinstance(properties, Mapping):
+    if not isinstance(event.get("event"), str) or not isinstance(event.get("properties"), Mapping):
         raise wrong("a Mixpanel event without event name or properties")
-    _log(request, {**event, "properties": {key: value for key, value in properties.items() if key not in _SECRETS}})
+    _log(request, event)
+
+
+def _without_secrets(event: Any) -> Any:
+    """
+    Return a Mixpanel event without the project's token, which is a credential.
+    """
+    properties = event.get("properties") if isinstance(event, Mapping) else None
+    if not isinstance(properties, Mapping):
+        return event
+    return {**event, "properties": {key: value for key, value in properties.items() if key != "token"}}
 
 
 def _auto(request: _Request, event: Mapping[Any, Any]) -> None:

@@ -17,9 +17,11 @@ from meterline.serving.codecs.slices import CUT_OFF
 MAX_WINDOW_BYTES = 32 * 1024 * 1024
 """RFC 8878 asks for 8 MiB; senders written in Go may use up to 32 MiB at their best level."""
 
-_SEAL = b"Z" * 16
-_RLE_BLOCK = (1 | 1 << 1 | len(_SEAL) << 3).to_bytes(3, "little")  # last block, run of one byte, how long
-_SEAL_FRAME = b"\x28\xb5\x2f\xfd" + b"\x00\x00" + _RLE_BLOCK + _SEAL[:1]  # the run is no part of the frame's own bytes
+SEAL = b"Z" * 16
+"""The content of ``SEAL_FRAME``, which follows an input whose end must be seen."""
+
+_RLE_BLOCK = (1 | 1 << 1 | len(SEAL) << 3).to_bytes(3, "little")  # last block, run of one byte, how long
+SEAL_FRAME = b"\x28\xb5\x2f\xfd" + b"\x00\x00" + _RLE_BLOCK + SEAL[:1]  # the run is no part of the frame's own bytes
 
 
 def zstd(pieces: Sequence[bytes], sink: Sink) -> None:
@@ -34,11 +36,11 @@ def zstd(pieces: Sequence[bytes], sink: Sink) -> None:
         with decoder.stream_reader(cast("IO[bytes]", _Source(pieces)), read_across_frames=True) as reader:
             while piece := reader.read(sink.step):
                 data = held + piece
-                sink.put(data[: -len(_SEAL)])
-                held = data[-len(_SEAL) :]
+                sink.put(data[: -len(SEAL)])
+                held = data[-len(SEAL) :]
     except zstandard.ZstdError as error:
         raise UndecodableError(f"decompressing request: {error}") from error
-    if held != _SEAL:
+    if held != SEAL:
         raise UndecodableError(CUT_OFF)
 
 
@@ -48,7 +50,7 @@ class _Source:
     """
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces: Iterator[bytes] = iter((*(piece for piece in pieces if piece), _SEAL_FRAME))
+        self._pieces: Iterator[bytes] = iter((*(piece for piece in pieces if piece), SEAL_FRAME))
 
     def read(self, _size: int = -1) -> bytes:
         """

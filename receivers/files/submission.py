@@ -1,0 +1,84 @@
+"""
+Handing bodies to the intake: again and again until they are stored, and the cursor in the commit of the last of them.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from meterline.api import Answer, Body, Format, Principal, ReceiverContext, Status, Ticket
+
+_FIRST_WAIT_SECS: Final = 0.1
+_MAX_WAIT_SECS: Final = 30.0
+_NOTHING: Final = Body(Format.OTLP_LOGS, b"")
+_Flight = tuple[int, Body, Ticket | None]
+
+
+class Submission:
+    """
+    One batch at a time, from one thread. ``stopping`` ends the waiting; what was not stored is read again at the next start.
+    """
+
+    def __init__(
+        self, receiver: str, principal: Principal, context: ReceiverContext, stopping: threading.Event
+    ) -> None:
+        self._receiver = receiver
+        self._principal = principal
+        self._intake = context.intake
+        self._stopping = stopping
+
+    def store(self, bodies: Sequence[Body], remember: Mapping[str, bytes]) -> list[Answer] | None:
+        """
+        Store the bodies, and the cursor with the last one. None: stopped before all of it was stored.
+
+        The cursor never stands behind a body that is not stored: the last one is submitted when the others are.
+        """
+        answers = self._all(bodies[:-1], {})
+        if answers is None:
+            return None
+        last = self._all(bodies[-1:] or [_NOTHING], remember)
+        return None if last is None else answers + last
+
+    def _all(self, bodies: Sequence[Body], remember: Mapping[str, bytes]) -> list[Answer] | None:
+        """
+        Submit bodies together, so that they share a commit; then again those that were refused for now.
+        """
+        answers: dict[int, Answer] = {}
+        delay = _FIRST_WAIT_SECS
+        while len(answers) < len(bodies):
+            flying = [self._submit(n, body, remember) for n, body in enumerate(bodies) if n not in answers]
+            answers |= self._landed(flying)
+            if len(answers) < len(bodies) and self._stopping.wait(delay):
+                return None
+            delay = min(delay * 2, _MAX_WAIT_SECS)
+        return [answers[number] for number in range(len(bodies))]
+
+    def _submit(self, number: int, body: Body, remember: Mapping[str, bytes]) -> _Flight:
+        if not self._intake.reserve(len(body.data)):
+            return number, body, None
+        ticket = Ticket()
+        self._intake.submit(body.data, body.fmt, self._receiver, self._principal, ticket, remember=remember)
+        return number, body, ticket
+
+    def _landed(self, flying: Sequence[_Flight]) -> dict[int, Answer]:
+        """
+        Wait for the answers, and return those that are final.
+        """
+        found: dict[int, Answer] = {}
+        for number, body, ticket in flying:
+            if ticket is None:
+                continue
+            answer = ticket.wait()
+            self._intake.release(len(body.data))
+            if answer is not None and answer.status is not Status.RETRY:
+                found[number] = answer
+        return found
+
+
+def log_refusals(answers: Sequence[Answer], log: Any, path: str) -> None:
+    """
+    Say so when the kernel refused bodies for good: their lines are passed over.
+    """
+    for answer in answers:
+        if answer.status is not Status.STORED:
+            log.error("lines were refused for good and passed over", path=path, error=answer.message)
