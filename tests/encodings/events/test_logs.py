@@ -258,7 +258,7 @@ def test_numbers_in_events_are_exact(read: Reader) -> None:
     assert found["a"] == 9007199254740993
     assert (found["b"], found["d"]) == ("123456789012345678901", 0.1)
     assert Decimal(found["c"]) == Decimal("0.12345678901234567890")
-    assert found["e"] != found["e"]  # noqa: PLR0124 - NaN: the kernel quarantines the record where a rule reads it
+    assert found["e"] != found["e"]  # NaN: the kernel quarantines the record where a rule reads it
 
 
 def test_what_is_no_event_is_set_aside_alone(read: Reader) -> None:
@@ -329,7 +329,10 @@ def test_bytes_that_json_cannot_say_are_kept(read: Reader) -> None:
 def test_event_time_far_away_is_no_marker(read: Reader) -> None:
     """Fluent Bit's marks of groups are no events."""
     start = msgpack.ExtType(0, struct.pack(">iI", -1, 0))
-    entries = [[[start, {}], {"resource": {"attributes": {"a": 1}}}], [[msgpack.ExtType(0, struct.pack(">II", 5, 6)), {}], {}]]
+    entries = [
+        [[start, {}], {"resource": {"attributes": {"a": 1}}}],
+        [[msgpack.ExtType(0, struct.pack(">II", 5, 6)), {}], {}],
+    ]
 
     found = read(transcode_fluent(b"".join(msgpack.packb(entry) for entry in entries)))
 
