@@ -138,6 +138,7 @@ def content() -> FrameContent:
         slow=[
             SlowRow((3, 2), 7, 1, T, T + 1, -(10**37), 4, Kind.INSTANT, 2**70 + 1, b"state"),
             SlowRow((0, 0), 7, 0, 0, 0, 0, 0, Kind.DELTA, 0, b""),
+            SlowRow((3, 2), 7, 1, 0, T, 5, 0, Kind.INSTANT, 1, b"", b"sixteen bytes id"),
         ],
         charges=[b"c0", b"c1"],
         logs=[LogRow(b"a" * 16, 1, 0, T, ONE), LogRow(b"b" * 16, 0, 1, T + 5, 10**37)],

@@ -49,10 +49,10 @@ def test_golden_vectors(row: list[str]) -> None:
 
 def test_the_page_has_a_vector_of_every_form() -> None:
     """
-    Windows d, i, c and none, and log identities s, c, p are all documented by example.
+    Windows d, i, n, c and none, and log identities s, c, p are all documented by example.
     """
     rows = vectors()
-    assert {row[3][:2] for row in rows} == {"64", "69", "63", ""}
+    assert {row[3][:2] for row in rows} == {"64", "69", "6e", "63", ""}
     assert {row[2][:2] for row in rows if not row[3]} == {"73", "63", "70"}
 
 
@@ -63,9 +63,10 @@ def test_the_page_has_a_vector_of_every_form() -> None:
         (record_ids.instant_window(110 * S, 5 * 10**18, 0), 1),
         (record_ids.instant_window(110 * S, 5 * 10**18, 1), 2),
         (record_ids.instant_window(110 * S, -(10**17), 0), 3),
-        (record_ids.cumulative_window(100 * S, 100 * S, 110 * S), 4),
-        (record_ids.cumulative_window(100 * S, 110 * S, 120 * S), 5),
-        (record_ids.cumulative_window(0, 110 * S, 120 * S), 6),
+        (record_ids.instant_window(110 * S, 5 * 10**18, 0, bytes(range(16, 32))), 4),
+        (record_ids.cumulative_window(100 * S, 100 * S, 110 * S), 5),
+        (record_ids.cumulative_window(100 * S, 110 * S, 120 * S), 6),
+        (record_ids.cumulative_window(0, 110 * S, 120 * S), 7),
     ],
 )
 def test_windows_are_the_documented_bytes(made: bytes, place: int) -> None:
@@ -111,6 +112,7 @@ def test_instants_of_two_tracks_have_two_keys() -> None:
     Count and sum of one histogram stream are deduplicated apart.
     """
     assert record_ids.instant_key(STREAM, 1, 5, 5, 0) != record_ids.instant_key(STREAM, 2, 5, 5, 0)
+    assert record_ids.point_key(STREAM, 1, STREAM) != record_ids.point_key(STREAM, 2, STREAM)
 
 
 def streams() -> list[dict[str, Any]]:

@@ -60,6 +60,12 @@ def test_value_says_what_is_read_of_which_type(
     assert (charge.track, charge.raw) == (track, raw)
 
 
+def test_a_charge_knows_whether_value_is_written(asking: Make) -> None:
+    """What is written, even if it is the default, bills sums whose type nobody knows (docs/transcoding.md)."""
+    assert not asking({}).charge({}).explicit
+    assert asking({"value": "delta"}).charge({}).explicit
+
+
 def test_a_log_without_value_counts_one(asking: Make) -> None:
     """The default quantity of a log is the literal 1."""
     (charge,) = asking(LOG).log().charges
