@@ -3,14 +3,16 @@ The open ports of one gateway, by endpoint: receivers that name the same one sha
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from meterline.api import ConfigurationError, ReceiverContext, Sample
+from meterline.api import Clock, ConfigurationError, ReceiverContext, Sample
 from meterline.serving.config import GrpcListenerConfig, HttpListenerConfig, ListenerConfig
+from meterline.serving.grpc.listener import GrpcListener
 from meterline.serving.http import EventLoop, HttpListener
-from meterline.serving.http.routes import Part
 from meterline.serving.rates import Rates
 from meterline.serving.seam import Endpoint, Method, Page
+
+_OWN = frozenset({"auth", "insecure"})  # what receivers on one listener may differ in
 
 
 class Registration(Protocol):
@@ -18,17 +20,20 @@ class Registration(Protocol):
     One receiver's part of a listener.
     """
 
-    endpoint: str
-    """The address really bound."""
+    @property
+    def endpoint(self) -> str:
+        """
+        Return the address really bound.
+        """
 
     def stop(self, grace_secs: float) -> None:
         """
-        Serve this receiver's paths no longer, let what is in flight finish; the last one to stop closes the port.
+        Serve this receiver's paths no longer, let what is in flight finish; the last one to stop closes the port. Legal twice.
         """
 
     def samples(self) -> Iterable[Sample]:
         """
-        Return what is counted of this receiver here, and of the port.
+        Return what is counted of this receiver here; the first one on a port tells of the port, too.
         """
 
 
@@ -60,28 +65,28 @@ class Listeners(Protocol):
 
 class OpenListeners:
     """
-    The listeners of one gateway: the ``Listeners`` that receivers see. Started and stopped from one thread.
+    The listeners of one gateway: the ``Listeners`` that its receivers see. Receivers are started from one thread.
 
-    A path that nobody serves (yet) is refused for now until ``settle`` says that all receivers have started: senders drop
-    for good what is answered 404.
+    A path or method that nobody serves is refused for now, and not as unknown, until ``settle`` says that all receivers have
+    started: what is answered 404 or UNIMPLEMENTED, senders drop for good.
     """
 
-    def __init__(self, context: ReceiverContext, *, settled: bool = False) -> None:
+    def __init__(self, clock: Clock, *, settled: bool = False) -> None:
         """
         ``settled``: nobody will call ``settle``; what is not served is answered as unknown from the start.
         """
         self._loop = EventLoop()
-        self._rates = Rates(context.clock)
+        self._rates = Rates(clock)
         self._settled = settled
-        self._http: dict[str, _Shared] = {}
+        self._open: dict[tuple[str, str], tuple[str, ListenerConfig, Any]] = {}
 
     def settle(self) -> None:
         """
         Say that all receivers have started.
         """
         self._settled = True
-        for shared in self._http.values():
-            shared.listener.settled = True
+        for _, _, listener in self._open.values():
+            listener.settle(settled=True)
 
     def http(
         self,
@@ -94,89 +99,58 @@ class OpenListeners:
         """
         Serve endpoints, on the listener that is there or a new one.
         """
-        shared = self._http.get(config.endpoint)
-        if shared is not None:
-            _must_agree(shared, receiver, config)
-            return self._joined(shared, receiver, shared.listener.add(receiver, config, context, endpoints, pages))
-        listener = HttpListener(config, context, self._loop, self._rates)
-        listener.settled = self._settled
-        part = listener.add(receiver, config, context, endpoints, pages)
-        listener.start()
-        shared = self._http[config.endpoint] = _Shared(listener)
-        return self._joined(shared, receiver, part)
+        shared = self._shared("http", receiver, config)
+        listener = shared or HttpListener(config, context, self._loop, self._rates)
+        registration = listener.add(receiver, config, context, endpoints, pages)
+        return self._joined("http", receiver, config, listener, registration, new=shared is None)
 
-    def _joined(self, shared: "_Shared", receiver: str, part: Part) -> Registration:
-        shared.receivers.append(receiver)
-        return _HttpRegistration(self, shared, receiver, part)
-
-    def left(self, shared: "_Shared", receiver: str) -> bool:
+    def grpc(
+        self, receiver: str, config: GrpcListenerConfig, context: ReceiverContext, methods: Sequence[Method]
+    ) -> Registration:
         """
-        Forget a receiver; True: it was the last, and the port is to be closed.
+        Serve unary methods likewise.
         """
-        shared.receivers.remove(receiver)
-        if shared.receivers:
-            return False
-        del self._http[shared.listener.config.endpoint]
-        return True
+        shared = self._shared("grpc", receiver, config)
+        listener = shared or GrpcListener(config, context, self._rates)
+        registration = listener.add(receiver, config, context, methods)
+        return self._joined("grpc", receiver, config, listener, registration, new=shared is None)
 
-
-class _Shared:
-    """
-    A listener and who is on it.
-    """
-
-    def __init__(self, listener: HttpListener) -> None:
-        self.listener = listener
-        self.receivers: list[str] = []
-
-
-class _HttpRegistration:
-    """
-    One receiver on an HTTP listener.
-    """
-
-    def __init__(self, listeners: OpenListeners, shared: _Shared, receiver: str, part: Part) -> None:
-        self._listeners = listeners
-        self._shared = shared
-        self._receiver = receiver
-        self._part = part
-        self._stopped = False
-        self.endpoint = shared.listener.endpoint
-
-    def stop(self, grace_secs: float) -> None:
+    def _shared(self, protocol: str, receiver: str, config: ListenerConfig) -> Any:
         """
-        Refuse this receiver's requests for now, let what is in flight finish; the last one closes the port.
+        Return the listener that this endpoint has already, or None.
+
+        :raises ConfigurationError: it was opened with other options.
         """
-        if self._stopped:
-            return
-        self._stopped = True
-        if self._listeners.left(self._shared, self._receiver):
-            self._shared.listener.stop(grace_secs)
-        else:
-            self._shared.listener.leave(self._part, grace_secs)
+        first, ours, listener = self._open.get((protocol, config.endpoint), ("", config, None))
+        if listener is None or listener.closed:
+            return None
+        _require_same(first, ours, receiver, config)
+        return listener
 
-    def samples(self) -> Iterable[Sample]:
-        """
-        Return what is counted of this receiver; the first one on a port tells of the port too.
-        """
-        yield from self._part.samples()
-        if self._shared.receivers[:1] == [self._receiver]:
-            yield from self._shared.listener.samples()
+    def _joined(
+        self,
+        protocol: str,
+        receiver: str,
+        config: ListenerConfig,
+        listener: Any,
+        registration: Registration,
+        *,
+        new: bool,
+    ) -> Registration:
+        if new:
+            listener.settle(settled=self._settled)
+            listener.start()
+            self._open[protocol, config.endpoint] = (receiver, config, listener)
+        return registration
 
 
-def _must_agree(shared: _Shared, receiver: str, config: ListenerConfig) -> None:
-    """
-    Refuse a receiver that wants the same endpoint otherwise.
-
-    :raises ConfigurationError: an option other than ``auth`` differs.
-    """
-    ours = shared.listener.config
+def _require_same(first: str, ours: ListenerConfig, receiver: str, theirs: ListenerConfig) -> None:
     for name in type(ours).model_fields:
-        mine, other = getattr(ours, name), getattr(config, name)
-        if name != "auth" and mine != other:
+        mine, other = getattr(ours, name), getattr(theirs, name)
+        if name not in _OWN and mine != other:
             raise ConfigurationError(
-                f"sharing endpoint {ours.endpoint}: receivers {shared.receivers[0]!r} and {receiver!r} differ in {name} "
-                f"({mine!r} and {other!r}); give both the same, or {receiver!r} an endpoint of its own"
+                f"sharing {ours.endpoint}: receivers {first!r} and {receiver!r} differ in {name} ({mine!r} and {other!r}); "
+                f"write the same, or give {receiver!r} an endpoint of its own"
             )
 
 
@@ -184,4 +158,5 @@ def listeners_of(context: ReceiverContext) -> Listeners:
     """
     Return the gateway's open ports, or new ones for a receiver that runs alone.
     """
-    return context.listeners if context.listeners is not None else OpenListeners(context, settled=True)
+    listeners: Listeners | None = context.listeners
+    return listeners if listeners is not None else OpenListeners(context.clock, settled=True)

@@ -14,7 +14,8 @@ from meterline.serving.codecs.sink import Gauge, Sink
 from meterline.serving.codecs.snappy import snappy, snappy_framed
 from meterline.serving.codecs.zstd import zstd
 
-Codec = Callable[[Sequence[bytes], Sink], None]
+Pieces = Sequence[bytes | bytearray]
+Codec = Callable[[Pieces, Sink], None]
 
 CODECS: Mapping[str, Codec] = {
     "gzip": gzip,
@@ -28,7 +29,7 @@ CODECS: Mapping[str, Codec] = {
 }
 
 
-def decompress(encoding: str, pieces: Sequence[bytes], limit: int, admit: Callable[[int], None]) -> bytes:
+def decompress(encoding: str, pieces: Pieces, limit: int, admit: Callable[[int], None]) -> bytes:
     """
     Return the decompressed body, of at most ``limit`` bytes; ``admit`` is told of each piece, and may refuse by raising.
 
@@ -44,7 +45,7 @@ def decompress(encoding: str, pieces: Sequence[bytes], limit: int, admit: Callab
     return sink.joined()
 
 
-def _measure(codec: Codec, pieces: Sequence[bytes], limit: int) -> None:
+def _measure(codec: Codec, pieces: Pieces, limit: int) -> None:
     codec(pieces, Gauge(limit))
 
 

@@ -30,14 +30,14 @@ def encoding_of(body: bytes) -> str | None:
     return None
 
 
-def gzip(pieces: Sequence[bytes], sink: Sink) -> None:
+def gzip(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     """
     Inflate gzip; several members one after another are one body (RFC 1952).
     """
     _inflate(pieces, sink, _GZIP, _MAX_MEMBERS)
 
 
-def deflate(pieces: Sequence[bytes], sink: Sink) -> None:
+def deflate(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     """
     Inflate what HTTP calls deflate: zlib's format, and the raw one that some senders mean.
     """
@@ -46,7 +46,7 @@ def deflate(pieces: Sequence[bytes], sink: Sink) -> None:
     _inflate(pieces, sink, _ZLIB if zlib_header else _RAW, 1)
 
 
-def _inflate(pieces: Iterable[bytes], sink: Sink, wbits: int, members: int) -> None:
+def _inflate(pieces: Iterable[bytes | bytearray], sink: Sink, wbits: int, members: int) -> None:
     decoder = zlib.decompressobj(wbits)
     try:
         for data in slices(pieces):

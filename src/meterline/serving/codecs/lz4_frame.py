@@ -14,7 +14,7 @@ _MAGIC = b"\x04\x22\x4d\x18"
 _MAX_FRAMES = 1_000  # each costs time, and no sender makes so many
 
 
-def lz4(pieces: Sequence[bytes], sink: Sink) -> None:
+def lz4(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     """
     Decompress frames one after another.
     """

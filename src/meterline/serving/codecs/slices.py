@@ -10,7 +10,7 @@ TRAILING = "decompressing request: something follows its compressed data"
 CUT_OFF = "decompressing request: it ends before its compressed data does"
 
 
-def slices(pieces: Iterable[bytes]) -> Iterator[memoryview]:
+def slices(pieces: Iterable[bytes | bytearray]) -> Iterator[memoryview]:
     """
     Yield the input without copying it, so much at a time that decoders may copy what they do not take.
     """

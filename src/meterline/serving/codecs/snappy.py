@@ -19,7 +19,7 @@ _COMPRESSED, _PLAIN, _IDENTIFIER = 0x00, 0x01, 0xFF
 _FIRST_SKIPPABLE = 0x80
 
 
-def snappy(pieces: Sequence[bytes], sink: Sink) -> None:
+def snappy(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     """
     Decompress a block, or frames if it starts like frames: ``Content-Encoding: snappy`` has meant both.
     """
@@ -30,7 +30,7 @@ def snappy(pieces: Sequence[bytes], sink: Sink) -> None:
         _block(data, sink)
 
 
-def snappy_framed(pieces: Sequence[bytes], sink: Sink) -> None:
+def snappy_framed(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     """
     Decompress frames.
     """

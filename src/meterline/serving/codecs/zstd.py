@@ -24,7 +24,7 @@ _RLE_BLOCK = (1 | 1 << 1 | len(SEAL) << 3).to_bytes(3, "little")  # last block, 
 SEAL_FRAME = b"\x28\xb5\x2f\xfd" + b"\x00\x00" + _RLE_BLOCK + SEAL[:1]  # the run is no part of the frame's own bytes
 
 
-def zstd(pieces: Sequence[bytes], sink: Sink) -> None:
+def zstd(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     """
     Decompress frames; each piece is made only when the sink has room for it.
     """
@@ -49,10 +49,10 @@ class _Source:
     The input and then the seal, as a file.
     """
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces: Iterator[bytes] = iter((*(piece for piece in pieces if piece), SEAL_FRAME))
+    def __init__(self, pieces: Sequence[bytes | bytearray]) -> None:
+        self._pieces: Iterator[bytes | bytearray] = iter((*(piece for piece in pieces if piece), SEAL_FRAME))
 
-    def read(self, _size: int = -1) -> bytes:
+    def read(self, _size: int = -1) -> bytes | bytearray:
         """
         Return the next piece, of any size.
         """

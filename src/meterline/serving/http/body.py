@@ -2,6 +2,8 @@
 Reading a request's body: counted while it comes, and refused as soon as it is too much.
 """
 
+from typing import NamedTuple
+
 from aiohttp import web
 
 from meterline.api import OverloadedError, TooLargeError, UndecodableError
@@ -12,6 +14,17 @@ from meterline.serving.seam import Head
 _TOO_LARGE = "reading request: it is over max_request_bytes"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 Wire = bytes | bytearray
+
+
+def check_head(request: web.BaseRequest, max_bytes: int) -> None:
+    """
+    Hold the request line and headers against their budget.
+
+    :raises UndecodableError: they are over it.
+    """
+    size = len(request.raw_path) + sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
+    if size > max_bytes:
+        raise UndecodableError("reading request: its headers are over max_header_bytes")
 
 
 def check_length(head: Head, limit: int) -> None:
@@ -29,9 +42,17 @@ def check_length(head: Head, limit: int) -> None:
         raise TooLargeError(_TOO_LARGE)
 
 
-async def read(
-    request: web.BaseRequest, connection: Connection, head: Head, limit: int, secs: float, reservation: Reservation
-) -> Wire:
+class Bounds(NamedTuple):
+    """
+    What a body must keep to: its size on the wire, the time until it is there, and the bytes in flight.
+    """
+
+    max_bytes: int
+    secs: float
+    reservation: Reservation
+
+
+async def read(request: web.BaseRequest, connection: Connection, head: Head, bounds: Bounds) -> Wire:
     """
     Return the body as it comes over the wire.
 
@@ -40,22 +61,29 @@ async def read(
     :raises OverloadedError: too many bytes are in flight, or it took too long.
     :raises ConnectionError: the sender went away.
     """
-    content = request.content
-    connection.body = content
-    connection.enter(Phase.BODY, secs)
+    connection.body = request.content
+    connection.enter(Phase.BODY, bounds.secs)
     await _ask_for_it(request, head)
-    wire: Wire = b""
     try:
-        while piece := await content.readany():
-            if len(wire) + len(piece) > limit:
-                raise TooLargeError(_TOO_LARGE)
-            reservation.take(len(piece))
-            wire = _joined(wire, piece)
+        wire = await _all_of(request, bounds)
     except web.RequestPayloadError as error:
         raise UndecodableError("reading request: its body is not framed as HTTP wants it") from error
     except SlowClientError as error:
-        raise OverloadedError(f"reading request: its body was not there within body_timeout_secs ({secs:g})") from error
+        raise OverloadedError(
+            f"reading request: its body was not there within body_timeout_secs ({bounds.secs:g})"
+        ) from error
     connection.enter(Phase.BUSY)
+    return wire
+
+
+async def _all_of(request: web.BaseRequest, bounds: Bounds) -> Wire:
+    content = request.content
+    wire: Wire = b""
+    while piece := await content.readany():
+        if len(wire) + len(piece) > bounds.max_bytes:
+            raise TooLargeError(_TOO_LARGE)
+        bounds.reservation.take(len(piece))
+        wire = _joined(wire, piece)
     return wire
 
 
@@ -79,15 +107,3 @@ async def _ask_for_it(request: web.BaseRequest, head: Head) -> None:
         raise UndecodableError("reading request: nothing but `Expect: 100-continue` is understood")
     await request.writer.write(_CONTINUE)
     request.writer.output_size = 0  # it is not the answer yet
-
-
-async def read_away(request: web.BaseRequest, max_bytes: int) -> None:
-    """
-    Read and drop what is left of a body, so that its sender sees the answer instead of a reset.
-    """
-    content = request.content
-    while max_bytes > 0 and not content.at_eof():
-        piece = await content.readany()
-        if not piece:
-            return
-        max_bytes -= len(piece)

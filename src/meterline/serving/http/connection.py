@@ -1,24 +1,31 @@
 """
-One connection: what it is waiting for, and until when.
+Connections: what each is waiting for, and until when.
 
 aiohttp closes idle connections, but waits for ever for headers, and for a body as long as the handler does. So each connection
-knows its deadline, and the listener's watchdog looks at all of them.
+knows its deadline, and the listener looks at all of them a few times a second.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage
 
+from meterline.serving import refusals
 from meterline.serving.auth import PeerIdentity
-
-if TYPE_CHECKING:
-    from meterline.serving.http.listener import HttpListener
+from meterline.serving.config import HttpListenerConfig
+from meterline.serving.http import replies
+from meterline.serving.seam import Cause, Refusal
 
 _NEVER = float("inf")
+_FOR_EVER = 10.0**9  # seconds; for aiohttp's own timers
+_LINGER_SECS = 10.0
+_CLOSE_SECS = 1.0
 _TOO_MUCH_HEAD = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Phase(Enum):
@@ -44,14 +51,15 @@ class Connection(web.RequestHandler):
     aiohttp's protocol with deadlines and a budget for headers. On the loop only.
     """
 
-    def __init__(self, manager: web.Server, listener: "HttpListener", **options: Any) -> None:
-        super().__init__(manager, **options)
-        self._listener = listener
+    def __init__(self, server: web.Server, connections: "Connections", **options: Any) -> None:
+        super().__init__(server, **options)
+        self._connections = connections
+        self._config = connections.config
         self._clock = asyncio.get_running_loop().time
         self.phase = Phase.IDLE
         self.deadline = _NEVER
         self.identity: PeerIdentity | None = None
-        self.body: asyncio.StreamReader | Any = None
+        self.body: Any = None
         self._head_bytes = 0
         self._seen = 0
         self._admitted = False
@@ -70,14 +78,14 @@ class Connection(web.RequestHandler):
         self.body = None
         self._head_bytes = 0
         self._seen = self._request_count
-        self.enter(Phase.IDLE, self._listener.config.idle_timeout_secs)
+        self.enter(Phase.IDLE, self._config.idle_timeout_secs)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """
         Begin, unless there are too many connections.
         """
-        if not self._listener.opened(self):
-            transport.abort()  # type: ignore[attr-defined]  # every transport of a stream has it
+        if not self._connections.opened(self):
+            transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
             return
         self._admitted = True
         certificate = transport.get_extra_info("peercert")
@@ -91,7 +99,7 @@ class Connection(web.RequestHandler):
         """
         self.deadline = _NEVER
         if self._admitted:
-            self._listener.closed(self)
+            self._connections.lost(self)
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -99,24 +107,21 @@ class Connection(web.RequestHandler):
         Take bytes; those of a head against the budget.
         """
         if self.phase is Phase.IDLE and data:
-            self.enter(Phase.HEAD, self._listener.config.header_timeout_secs)
+            self.enter(Phase.HEAD, self._config.header_timeout_secs)
         super().data_received(data)
         if self.phase is Phase.HEAD and data:
             self._head_came(len(data))
 
     def _head_came(self, nbytes: int) -> None:
-        if self._request_count != self._seen:  # a whole head is there; its size is looked at by the handler
+        if self._request_count != self._seen:  # a whole head is there; the handler looks at its size
             self._seen = self._request_count
             self.enter(Phase.BUSY)
             return
         self._head_bytes += nbytes
-        if self._head_bytes > self._listener.config.max_header_bytes:
-            self._refuse_head()
-
-    def _refuse_head(self) -> None:
-        if self.transport is not None:
-            self.transport.write(_TOO_MUCH_HEAD)
-        self.force_close()
+        if self._head_bytes > self._config.max_header_bytes:
+            if self.transport is not None:
+                self.transport.write(_TOO_MUCH_HEAD)
+            self.force_close()
 
     def expire(self) -> None:
         """
@@ -136,11 +141,24 @@ class Connection(web.RequestHandler):
         """
         Write the answer, read away what was refused unread, and wait for the next request.
         """
+        self.enter(Phase.ANSWER, self._config.idle_timeout_secs)
         finished = await super().finish_response(request, resp, start_time)
-        if not request.content.at_eof() and not self._force_close:
-            await self._listener.read_away(self, request)
+        if not request.content.at_eof() and self.transport is not None:
+            await self._read_away(request)
         self.rest()
         return finished
+
+    async def _read_away(self, request: web.BaseRequest) -> None:
+        """
+        Read what a refused sender still sends, within bounds, so that it sees the answer instead of a reset.
+        """
+        self.enter(Phase.ANSWER, _LINGER_SECS)
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        room = 2 * self._config.max_request_bytes
+        with suppress(Exception):  # whatever it is, the connection is closed next
+            while room > 0 and (piece := await request.content.readany()):
+                room -= len(piece)
 
     def handle_error(
         self,
@@ -152,5 +170,83 @@ class Connection(web.RequestHandler):
         """
         Answer what is no HTTP; nothing of it is logged.
         """
-        del message
-        return self._listener.answer_unreadable(request, exc if isinstance(exc, BadHttpMessage) else None, status)
+        del request, exc, message
+        if status >= 500:  # the handler raises nothing; so this is aiohttp's
+            refusal = refusals.retry("handling request: an unexpected error; send it again")
+        else:
+            refusal = Refusal(Cause.UNDECODABLE, "reading request: it is no HTTP/1.1 request")
+        return replies.Written(replies.plain(refusal), replies.retry_after(refusal), close=True)
+
+
+class Connections:
+    """
+    All connections of one listener. On the loop only, but for the numbers.
+    """
+
+    def __init__(self, config: HttpListenerConfig, handler: Handler) -> None:
+        self.config = config
+        self._handler = handler
+        self._server: web.Server | None = None
+        self._open: set[Connection] = set()
+        self._closing = False
+        self.refused = 0
+        self.expired = 0
+
+    @property
+    def count(self) -> int:
+        """
+        Return how many there are.
+        """
+        return len(self._open)
+
+    def maker(self) -> Callable[[], Connection]:
+        """
+        Return what makes the protocol of a new connection.
+        """
+        server = self._server = self._server or web.Server(self._handler)
+        return lambda: Connection(
+            server,
+            self,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=_FOR_EVER,
+            access_log=None,
+            max_line_size=self.config.max_header_bytes,
+            max_field_size=self.config.max_header_bytes,
+            lingering_time=0,
+            auto_decompress=False,
+        )
+
+    def opened(self, connection: Connection) -> bool:
+        """
+        Count a new connection; False: there are too many, or none shall come any more.
+        """
+        if len(self._open) >= self.config.max_connections or self._closing:
+            self.refused += 1
+            return False
+        self._open.add(connection)
+        return True
+
+    def lost(self, connection: Connection) -> None:
+        """
+        Forget a connection.
+        """
+        self._open.discard(connection)
+
+    def expire(self) -> None:
+        """
+        End what is over its deadline.
+        """
+        now = asyncio.get_running_loop().time()
+        for connection in [each for each in self._open if each.deadline < now]:
+            self.expired += 1
+            connection.expire()
+
+    async def close(self) -> None:
+        """
+        Close all: those that wait at once, those that still have an answer coming without it.
+        """
+        self._closing = True
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await asyncio.sleep(0)  # those that wait for a request end here
+            await self._server.shutdown(_CLOSE_SECS)

@@ -7,21 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from meterline.api import (
-    Answer,
-    ForbiddenError,
-    OverloadedError,
-    RetryableError,
-    TooLargeError,
-    UndecodableError,
-)
+from meterline.api import Answer, MeterlineError, OverloadedError, Principal, RetryableError
 from meterline.serving.admission import Reservation
 from meterline.serving.codecs import decompress
+from meterline.serving.http.routes import Part
 from meterline.serving.poison import Poison, quarantined_whole
-from meterline.serving.seam import Decoded, Endpoint, Request
+from meterline.serving.seam import Decoded, Endpoint, Head, Request
 from meterline.serving.storing import store
 
-_EXPECTED = (UndecodableError, TooLargeError, ForbiddenError, RetryableError)
+
+class Sender(NamedTuple):
+    """
+    Who sends, and for which tenant.
+    """
+
+    principal: Principal
+    tenant: str
 
 
 class Stored(NamedTuple):
@@ -35,22 +36,22 @@ class Stored(NamedTuple):
 
 
 Outcome = Stored | Exception
+Identify = Callable[[bytes], Sender]
 
 
 @dataclass(slots=True)
 class Job:
     """
-    One request. ``request.body`` holds the wire's bytes until it runs. ``done`` is called once, from any thread; the bytes
-    stay reserved until then.
+    One request. ``done`` is called once, from any thread; the bytes stay reserved until then.
     """
 
-    receiver: str
-    intake: Any
-    log: Any
+    part: Part
     endpoint: Endpoint
-    request: Request
+    head: Head
+    wire: bytes | bytearray
     encoding: str
     limit: int
+    identify: Identify
     reservation: Reservation
     poison: Poison
     done: Callable[[Outcome], None]
@@ -60,52 +61,46 @@ class Job:
         Do it; never raises.
         """
         try:
-            self._decompress()
-            decoded = self._decode()
-            self._account(decoded)
+            request = self._request()
+            decoded = self._decoded(request)
+            self._account(request, decoded)
         except Exception as error:  # noqa: BLE001 - whatever it is becomes an answer
             self._finish(error)
             return
-        store(self.intake, self.receiver, self.request.principal, decoded, lambda answer: self._stored(decoded, answer))
+        intake, receiver = self.part.context.intake, self.part.receiver
+        store(intake, receiver, request.principal, decoded, lambda a: self._finish(Stored(request, decoded, a)))
 
-    def _decompress(self) -> None:
-        wire = self.request.body
-        if self.encoding:
-            body = decompress(self.encoding, (wire,), self.limit, self.reservation.take)
-        elif isinstance(wire, bytes):
-            return
-        else:
-            body = bytes(wire)
-        request = self.request
-        self.request = Request(request.head, body, request.principal, request.tenant, request.received_at)
+    def _request(self) -> Request:
+        received_at = self.part.context.clock.now_ns()
+        wire, self.wire = self.wire, b""
+        body = decompress(self.encoding, (wire,), self.limit, self.reservation.take) if self.encoding else bytes(wire)
+        principal, tenant = self.identify(body)
+        return Request(self.head, body, principal, tenant, received_at)
 
-    def _decode(self) -> Decoded:
+    def _decoded(self, request: Request) -> Decoded:
         try:
-            return self.endpoint.decode(self.request)
-        except _EXPECTED:
+            return self.endpoint.decode(request)
+        except MeterlineError:
             raise
         except Exception as error:  # noqa: BLE001 - see Poison
-            return self._blamed(error)
+            return self._blamed(request, error)
 
-    def _blamed(self, error: Exception) -> Decoded:
-        kind = f"{self.receiver}:{self.request.head.path}"
-        condemned = self.poison.blame(kind, self.request.body)
-        self.log.error("decoding a request failed", condemned=condemned, path=self.request.head.path, **place_of(error))
+    def _blamed(self, request: Request, error: Exception) -> Decoded:
+        path = self.head.path
+        condemned = self.poison.blame(f"{self.part.receiver}:{path}", request.body)
+        self.part.context.log.error("decoding a request failed", condemned=condemned, path=path, **place_of(error))
         if condemned:
-            return quarantined_whole(self.request.body, error)
+            return quarantined_whole(request.body, error)
         raise RetryableError("decoding request: an unexpected error; send it again") from error
 
-    def _account(self, decoded: Decoded) -> None:
+    def _account(self, request: Request, decoded: Decoded) -> None:
         """
         Count what the decoder made beside the body, as far as there is room: it exists already, refusing it helps nobody.
         """
-        made = sum(len(body.data) for body in decoded.bodies if body.data is not self.request.body)
+        made = sum(len(body.data) for body in decoded.bodies if body.data is not request.body)
         if made:
             with suppress(OverloadedError):
                 self.reservation.take(made)
-
-    def _stored(self, decoded: Decoded, answer: Answer) -> None:
-        self._finish(Stored(self.request, decoded, answer))
 
     def _finish(self, outcome: Outcome) -> None:
         self.reservation.release()

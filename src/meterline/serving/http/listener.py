@@ -4,58 +4,81 @@ One open port, and the receivers behind it.
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import Any
 
-from aiohttp import web
-
-from meterline.api import ReceiverContext, Sample, UndecodableError
+from meterline.api import ReceiverContext, Sample
 from meterline.serving.admission import ByteBudget
 from meterline.serving.auth import Authenticator
 from meterline.serving.config import HttpListenerConfig
 from meterline.serving.counters import SignalCounters
-from meterline.serving.http import body, replies, sockets
-from meterline.serving.http.connection import Connection, Phase
+from meterline.serving.exposure import require_guarded
+from meterline.serving.http import sockets
+from meterline.serving.http.connection import Connections
 from meterline.serving.http.cors import Cors
-from meterline.serving.http.exchange import serve
+from meterline.serving.http.exchange import Site, serve
 from meterline.serving.http.loop import EventLoop
 from meterline.serving.http.routes import Part, Routes
 from meterline.serving.memory import keep_large_blocks
 from meterline.serving.poison import Poison
 from meterline.serving.rates import Rates
-from meterline.serving.seam import Cause, Endpoint, Head, Page, Refusal
+from meterline.serving.seam import Endpoint, Page
+from meterline.serving.tls import CertificateFiles
 
 _TICK_SECS = 0.25
-_LINGER_SECS = 10.0
+_DRAIN_TICK_SECS = 0.01
 
 
 class HttpListener:
     """
-    An HTTP/1.1 server for the endpoints of one or more receivers. Its methods are called from any thread but the loop's.
+    An HTTP/1.1 server for the endpoints of one or several receivers.
+
+    ``add`` before ``start`` or later; the last receiver to leave closes the port. Any thread but the loop's.
     """
 
-    def __init__(self, config: HttpListenerConfig, context: ReceiverContext, loop: EventLoop, rates: Rates) -> None:
-        self.config = config
-        self.log = context.log
-        self.loop = loop
-        self.rates = rates
-        self.routes = Routes()
-        self.cors = Cors(config.cors)
-        self.poison = Poison()
-        self.budget = ByteBudget(config.max_in_flight_bytes)
-        algorithms = config.compression_algorithms
-        self.encodings = (*algorithms, "x-gzip") if "gzip" in algorithms else algorithms
-        self.closing = False
-        self.settled = True
-        self.endpoint = ""
+    def __init__(
+        self,
+        config: HttpListenerConfig,
+        context: ReceiverContext,
+        loop: EventLoop | None = None,
+        rates: Rates | None = None,
+    ) -> None:
+        """
+        ``context``: of the receiver that is there first. ``loop``, ``rates``: those of the gateway; None: its own.
+        """
+        self._config = config
+        self._log = context.log
+        self._loop = loop or EventLoop()
+        self._site = Site(
+            config=config,
+            log=context.log,
+            loop=self._loop,
+            rates=rates or Rates(context.clock),
+            routes=Routes(),
+            cors=Cors(config.cors),
+            poison=Poison(),
+            budget=ByteBudget(config.max_in_flight_bytes),
+        )
+        self._connections = Connections(config, lambda request: serve(self._site, request))
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
-        self._http: Any = None
         self._watchdog: asyncio.Task[None] | None = None
-        self._connections: set[Connection] = set()
-        self._parts: list[Part] = []
-        self._refused_connections = 0
+        self._certificates: CertificateFiles | None = None
+        self._leaving = threading.Lock()
+        self.endpoint = ""
+
+    @property
+    def closed(self) -> bool:
+        """
+        Say whether it was stopped: nobody can be added any more.
+        """
+        return self._site.closing
+
+    def settle(self, *, settled: bool) -> None:
+        """
+        Say whether all receivers are there: until then an unknown path is refused for now, and not as unknown.
+        """
+        self._site.settled = settled
 
     def add(
         self,
@@ -64,23 +87,20 @@ class HttpListener:
         context: ReceiverContext,
         endpoints: Sequence[Endpoint],
         pages: Sequence[Page] = (),
-    ) -> Part:
+    ) -> "HttpRegistration":
         """
-        Serve one more receiver. ``config``: its own, of which only ``auth`` may differ.
+        Serve a receiver's endpoints and pages, under its own credentials.
 
-        :raises ConfigurationError: a path is taken.
+        :raises ConfigurationError: the listener would be open to everybody, or a path is taken.
         """
-        by_certificate = config.tls is not None and config.tls.client_ca_file is not None
-        auth = config.auth or context.auth
-        authenticator = Authenticator(auth, by_certificate=by_certificate, clock=context.clock, log=context.log)
-        signals = {
-            endpoint.signal: SignalCounters(endpoint.signal) for endpoint in endpoints
-        }
-        part = Part(receiver, context, authenticator, signals)
-        self.routes.add(part, endpoints, pages)
-        authenticator.prepare()
-        self._parts.append(part)
-        return part
+        require_guarded(receiver, config, context.auth, context.log)
+        mutual = config.tls is not None and config.tls.client_ca_file is not None
+        auth = Authenticator(config.auth or context.auth, by_certificate=mutual, clock=context.clock, log=context.log)
+        counters = {endpoint.signal: SignalCounters(endpoint.signal) for endpoint in endpoints}
+        part = Part(receiver, context, auth, counters)
+        self._site.routes.add(part, endpoints, pages)
+        auth.prepare()
+        return HttpRegistration(self, part)
 
     def start(self) -> None:
         """
@@ -88,166 +108,131 @@ class HttpListener:
 
         :raises ConfigurationError: the address cannot be bound, or a certificate cannot be used.
         """
-        receiver = self._parts[0].receiver if self._parts else "http"
         keep_large_blocks()
-        self._socket = sockets.listen(receiver, self.config.endpoint)
-        self.endpoint = sockets.address_of(self._socket, self.config.endpoint)
-        self.loop.acquire()
-        self.loop.run(self._open())
+        if self._config.tls is not None:
+            self._certificates = CertificateFiles(self._config.tls, self._log)
+        parts = self._site.routes.parts
+        self._socket = sockets.listen(parts[0].receiver if parts else "http", self._config.endpoint)
+        self.endpoint = sockets.address_of(self._socket, self._config.endpoint)
+        self._loop.acquire()
+        self._loop.run(self._open())
 
     async def _open(self) -> None:
-        self._http = _Http(self)
         await self._accept()
         self._watchdog = asyncio.create_task(self._watch())
 
     async def _accept(self) -> None:
         """
-        Accept on a copy of the socket, so that a server can replace another without a connection being refused between.
+        Accept on a copy of the socket, so that a new certificate takes the old one's place without refusing a connection.
         """
-        assert self._socket is not None  # noqa: S101 - bound by start
-        loop = asyncio.get_running_loop()
-        old, self._server = self._server, await loop.create_server(self._http, sock=self._socket.dup())
+        if self._socket is None:
+            return
+        old = self._server
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connections.maker(),
+            sock=self._socket.dup(),
+            ssl=self._certificates.current.context if self._certificates else None,
+            ssl_handshake_timeout=self._config.header_timeout_secs if self._certificates else None,
+        )
         if old is not None:
             old.close()
 
-    def leave(self, part: Part, grace_secs: float) -> None:
+    async def _watch(self) -> None:
         """
-        Take nothing new for one receiver, and let what is in flight have its answer.
+        Look after every connection's deadline and the certificate, a few times a second.
         """
-        part.leaving = True
-        if self._server is not None:
-            self.loop.run(self._drained([part], grace_secs))
+        while True:
+            await asyncio.sleep(_TICK_SECS)
+            self._connections.expire()
+            if self._certificates is not None and self._certificates.refresh():
+                await self._accept()
+
+    def remove(self, part: Part, grace_secs: float) -> None:
+        """
+        Refuse a receiver's requests for now, and let what is in flight have its answer; the last one closes the port.
+        """
+        with self._leaving:
+            if part.leaving or self.closed:
+                return
+            last = all(other is part or other.leaving for other in self._site.routes.parts)
+            part.leaving = True
+        if last:
+            self.stop(grace_secs)
+        elif self._server is not None:
+            self._loop.run(_drained([part], grace_secs))
 
     def stop(self, grace_secs: float) -> None:
         """
         Stop accepting, answer what is in flight for up to the grace, then close. Legal without ``start``, and twice.
         """
-        self.closing = True
-        for part in self._parts:
+        self._site.closing = True
+        for part in self._site.routes.parts:
             part.leaving = True
-        if self._server is None or self._socket is None:
-            return
-        self.loop.run(self._close(grace_secs))
-        sockets.close(self._socket, self.config.endpoint)
-        self._server = self._socket = None
-        self.loop.release()
+        bound, self._socket = self._socket, None
+        if bound is not None:
+            sockets.close(bound, self._config.endpoint)
+            self._loop.run(self._close(grace_secs))
+            self._loop.release()
 
     async def _close(self, grace_secs: float) -> None:
         if self._server is not None:
             self._server.close()
+        await _drained(self._site.routes.parts, grace_secs)
         if self._watchdog is not None:
             self._watchdog.cancel()
-        await self._drained(self._parts, grace_secs)
-        for connection in list(self._connections):
-            connection.close()
-        await asyncio.sleep(0)  # connections that wait for a request end here
-        await self._http.shutdown(1.0)
+        await self._connections.close()
 
-    async def _drained(self, parts: Sequence[Part], grace_secs: float) -> None:
+    def samples(self, part: Part) -> Iterable[Sample]:
         """
-        Wait until no request of these is in flight, or the grace is over.
+        Return what a receiver counts; the first one has the listener's own numbers, too.
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + grace_secs
-        while any(part.in_flight for part in parts) and loop.time() < until:
-            await asyncio.sleep(0.01)
+        yield from part.samples()
+        if part is not self._site.routes.parts[0]:
+            return
+        labels = {"receiver": part.receiver, "transport": "http"}
+        yield Sample("meterline_receiver_in_flight_bytes", labels, self._site.budget.used)
+        yield Sample("meterline_receiver_connections", labels, self._connections.count)
+        yield Sample("meterline_receiver_refused_connections", labels, self._connections.refused)
+        yield Sample("meterline_receiver_expired_connections", labels, self._connections.expired)
+        if self._certificates is not None:
+            yield Sample("meterline_receiver_certificate_reloads", labels, self._certificates.reloads)
+            yield Sample("meterline_receiver_certificate_reload_failures", labels, self._certificates.reload_failures)
 
-    async def _watch(self) -> None:
-        """
-        Look at every connection's deadline, a few times a second.
-        """
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_TICK_SECS)
-            now = loop.time()
-            for connection in [each for each in self._connections if each.deadline < now]:
-                connection.expire()
 
-    def opened(self, connection: Connection) -> bool:
-        """
-        Count a new connection; False: there are too many, or no more shall come.
-        """
-        if len(self._connections) >= self.config.max_connections or self.closing:
-            self._refused_connections += 1
-            return False
-        self._connections.add(connection)
-        return True
+class HttpRegistration:
+    """
+    One receiver's part of a listener.
+    """
 
-    def closed(self, connection: Connection) -> None:
-        """
-        Forget a connection.
-        """
-        self._connections.discard(connection)
+    def __init__(self, listener: HttpListener, part: Part) -> None:
+        self.listener = listener
+        self._part = part
 
-    def check_head(self, request: web.BaseRequest, head: Head) -> None:
+    @property
+    def endpoint(self) -> str:
         """
-        Hold a head against the budget.
+        Return the address really bound.
+        """
+        return self.listener.endpoint
 
-        :raises UndecodableError: it is over it.
+    def stop(self, grace_secs: float) -> None:
         """
-        size = len(request.raw_path) + sum(len(name) + len(value) for name, value in request.raw_headers)
-        if size > self.config.max_header_bytes:
-            raise UndecodableError("reading request: its headers are over max_header_bytes")
-
-    async def read_away(self, connection: Connection, request: web.BaseRequest) -> None:
+        Serve this receiver no longer, let what is in flight finish; the last one to stop closes the port. Legal twice.
         """
-        Read what a refused sender still sends, within bounds, so that it sees the answer instead of a reset.
-        """
-        connection.enter(Phase.ANSWER, _LINGER_SECS)
-        if connection.transport is not None and connection.transport.can_write_eof():
-            connection.transport.write_eof()
-        with suppress(Exception):  # whatever it is, the connection is closed next
-            await body.read_away(request, 2 * self.config.max_request_bytes)
-
-    def answer_unreadable(self, request: web.BaseRequest, error: Exception | None, status: int) -> web.Response:
-        """
-        Answer what is no HTTP request.
-        """
-        del request
-        if error is None and status >= 500:
-            refusal = replies.delayed(Refusal(Cause.RETRY, "handling request: an unexpected error; send it again"))
-            return replies.response(replies.plain(refusal), replies.retry_after(refusal), close=True)
-        refusal = Refusal(Cause.UNDECODABLE, "reading request: it is no HTTP/1.1 request")
-        return replies.response(replies.plain(refusal), {}, close=True)
+        self.listener.remove(self._part, grace_secs)
 
     def samples(self) -> Iterable[Sample]:
         """
-        Return what this port counts, whoever the receiver is.
+        Return numbers for telemetry.
         """
-        labels = {"endpoint": self.endpoint, "transport": "http"}
-        yield Sample("meterline_receiver_in_flight_bytes", labels, self.budget.used)
-        yield Sample("meterline_receiver_connections", labels, len(self._connections))
-        yield Sample("meterline_receiver_refused_connections", labels, self._refused_connections)
+        return self.listener.samples(self._part)
 
 
-class _Http(web.Server):
+async def _drained(parts: Sequence[Part], grace_secs: float) -> None:
     """
-    Makes connections for one listener.
+    Wait until no request of these is in flight, or the grace is over.
     """
-
-    def __init__(self, listener: HttpListener) -> None:
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            return await serve(listener, request)
-
-        super().__init__(handle)
-        self._listener = listener
-
-    def __call__(self) -> Connection:
-        """
-        Return a protocol for a new connection.
-        """
-        limit = self._listener.config.max_header_bytes
-        return Connection(
-            self,
-            self._listener,
-            loop=self._loop,
-            keepalive_timeout=_FOR_EVER,
-            access_log=None,
-            max_line_size=limit,
-            max_field_size=limit,
-            lingering_time=0,
-            auto_decompress=False,
-        )
-
-
-_FOR_EVER = 10.0**9  # seconds: connections have deadlines of their own
+    loop = asyncio.get_running_loop()
+    until = loop.time() + grace_secs
+    while any(part.in_flight for part in parts) and loop.time() < until:  # noqa: ASYNC110 - rare, and per request it costs nothing
+        await asyncio.sleep(_DRAIN_TICK_SECS)

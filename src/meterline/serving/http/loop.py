@@ -64,8 +64,12 @@ class EventLoop:
         """
         Run a coroutine on the loop, and wait for it. Not to be called on the loop.
         """
-        assert self._loop is not None, "acquire comes first"
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._running()).result()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("running on the http loop: it is not started")
+        return self._loop
 
     def decode(self, job: Job) -> None:
         """

@@ -46,6 +46,13 @@ class Route:
     endpoint: Endpoint | None = None
     page: Page | None = None
 
+    @property
+    def counters(self) -> SignalCounters:
+        """
+        Return the counters of the endpoint's signal.
+        """
+        return self.part.counters[self.endpoint.signal if self.endpoint is not None else ""]
+
 
 @dataclass(slots=True)
 class Place:
@@ -95,6 +102,14 @@ class Routes:
                 for method in _PAGE_METHODS:
                     _put(places, path, method, Route(part, page=page))
         self._places = places
+
+    @property
+    def parts(self) -> list[Part]:
+        """
+        Return everybody who has a path here, in the order in which they came.
+        """
+        routes = (route for place in self._places.values() for route in place.by_method.values())
+        return list({id(route.part): route.part for route in routes}.values())
 
     def find(self, path: str) -> Place | None:
         """

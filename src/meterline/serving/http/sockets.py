@@ -2,7 +2,6 @@
 Listening sockets.
 """
 
-import os
 import socket
 import stat
 from contextlib import suppress
@@ -48,7 +47,7 @@ def close(bound: socket.socket, address: str) -> None:
     bound.close()
     if address.startswith("unix:"):
         with suppress(OSError):
-            os.unlink(address.removeprefix("unix:"))
+            Path(address.removeprefix("unix:")).unlink()
 
 
 def _tcp(address: str) -> socket.socket:
