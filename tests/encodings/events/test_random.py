@@ -24,14 +24,13 @@ from meterline.errors import UndecodableError
 ENCODINGS = ("auto", "vector", "logstash", "fluent_bit", "cloudevents", "amplitude", "mixpanel")
 MEDIA = ("", "application/json", "application/x-ndjson", "text/plain", "application/x-www-form-urlencoded")
 
-WORDS = st.sampled_from(
-    """
+VOCABULARY = """
     name kind incremental absolute counter value gauge distribution samples rate set values aggregated_histogram buckets
     upper_limit count sum inf NaN aggregated_summary quantiles tags sketch AgentDDSketch interval_ms timestamp time date
     specversion id source type data data_base64 event properties token resourceMetrics resourceLogs scopeMetrics
     2026-11-22T11:00:00Z
-    """.split()
-)
+"""
+WORDS = st.sampled_from(VOCABULARY.split())
 LEAVES = st.one_of(
     WORDS, st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.integers(2**62, 2**70)
 )
