@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meterline.cli.config_page import configuration_page, schema_text
-from meterline.cli.pages import exporters_table, metrics_page, reasons_page
-from meterline.testing.plugin_pages import exporter_pages
+from meterline.cli.pages import exporters_table, listeners_page, metrics_page, reasons_page, receivers_table
+from meterline.testing.plugin_pages import exporter_pages, receiver_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,10 +17,12 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/meterline.schema.json": schema_text,
     "docs/metrics.md": metrics_page,
     "docs/reasons.md": reasons_page,
+    "docs/listeners.md": listeners_page,
     **exporter_pages(ROOT),
+    **receiver_pages(ROOT),
 }
-PARTS: dict[str, tuple[str, Callable[[], str]]] = {
-    "README.md": ("exporters", exporters_table),
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "README.md": {"exporters": exporters_table, "receivers": receivers_table},
 }
 
 
@@ -29,8 +31,10 @@ def wanted() -> dict[Path, str]:
     Return what every generated file must hold.
     """
     texts = {ROOT / name: make() for name, make in PAGES.items()}
-    for name, (part, make) in PARTS.items():
-        texts[ROOT / name] = replaced((ROOT / name).read_text("utf-8"), part, make())
+    for name, parts in PARTS.items():
+        texts[ROOT / name] = (ROOT / name).read_text("utf-8")
+        for part, make in parts.items():
+            texts[ROOT / name] = replaced(texts[ROOT / name], part, make())
     return texts
 
 

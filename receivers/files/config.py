@@ -4,7 +4,7 @@ Configuration of the files receiver.
 
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
 
 from meterline.api import ReceiverConfig, RelativePath
 
@@ -19,6 +19,8 @@ class FilesReceiverConfig(ReceiverConfig):
     """
     Files in.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"include": ["/var/lib/otelcol/usage*.json*"]}]})
 
     include: tuple[RelativePath, ...] = Field(
         min_length=1, description="Globs of the files to read; `**` matches folders of any depth."

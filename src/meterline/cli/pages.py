@@ -2,10 +2,15 @@
 Pages of the documentation that are made from the code; ``docs/generate.py`` writes them, a test fails when they differ.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from pydantic import BaseModel
+
+from meterline.cli.plugins import options
 from meterline.kernel.reasons import Reason
-from meterline.plugins import available, load_exporter
+from meterline.plugins import available, load_exporter, load_receiver
+from meterline.serving.auth_config import AuthConfig, KeyConfig, SubjectConfig
+from meterline.serving.config import GrpcListenerConfig, HttpListenerConfig, ListenerConfig
 from meterline.telemetry.table import METRICS
 
 _MADE = "<!-- Made by docs/generate.py from the code; edit there. -->\n"
@@ -33,6 +38,56 @@ def exporters_table() -> str:
     specs = [load_exporter(name).spec for name in available("exporter")]
     return markdown_table(
         ("exporter", "what it does", "stability"), [(f"`{spec.name}`", spec.summary, spec.stability) for spec in specs]
+    )
+
+
+def receivers_table() -> str:
+    """
+    Return the README's table of receivers, from their specs.
+    """
+    specs = [load_receiver(name).spec for name in available("receiver")]
+    return markdown_table(
+        ("receiver", "what it takes", "stability"),
+        [(f"[`{spec.name}`](receivers/{spec.name}/README.md)", spec.summary, spec.stability) for spec in specs],
+    )
+
+
+def listeners_page() -> str:
+    """
+    Return docs/listeners.md: the options that every listening receiver has, from their models.
+    """
+    shared = set(ListenerConfig.model_fields)
+    return (
+        f"# Listeners\n\n{_MADE}\n"
+        "What every receiver that opens a port shares. Receivers that name the same `endpoint` share one port and one\n"
+        "server; they must agree on everything but `auth`. What is enforced where: [security.md](security.md).\n\n"
+        "## Every listener\n\n"
+        + _options_of(HttpListenerConfig, lambda name: name in shared and name != "auth")
+        + "\n`auth` of a listener replaces the top-level `auth` for it.\n\n## HTTP\n\n"
+        + _options_of(HttpListenerConfig, lambda name: name not in shared)
+        + "\n## gRPC\n\n"
+        + _options_of(GrpcListenerConfig, lambda name: name not in shared)
+        + "\n## `auth`\n\n"
+        + _options_of(AuthConfig, lambda _: True)
+        + "\nEach of `keys`:\n\n"
+        + _options_of(KeyConfig, lambda _: True)
+        + "\nEach of `subjects`:\n\n"
+        + _options_of(SubjectConfig, lambda _: True)
+    )
+
+
+def _options_of(model: type[BaseModel], wanted: Callable[[str], bool]) -> str:
+    rows = [row for row in options(model.model_json_schema()) if wanted(row[0].partition(".")[0])]
+    return options_table(rows)
+
+
+def options_table(rows: Iterable[tuple[str, str, str, str]]) -> str:
+    """
+    Return options, as ``cli.plugins.options`` gives them, as a Markdown table.
+    """
+    return markdown_table(
+        ("option", "type", "default", "meaning"),
+        [(f"`{name}`", kind, f"`{default}`", meaning) for name, kind, default, meaning in rows],
     )
 
 

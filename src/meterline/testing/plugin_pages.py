@@ -11,15 +11,16 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from ruamel.yaml import YAML
 
-from meterline.api import DeliveryContract, Exporter, ExporterContext, SystemClock
-from meterline.cli.pages import markdown_table
+from meterline.api import DeliveryContract, Exporter, ExporterContext, Receiver, SystemClock
+from meterline.cli.pages import markdown_table, options_table
 from meterline.cli.plugins import options
-from meterline.plugins import available, load_exporter
+from meterline.plugins import available, load_exporter, load_receiver
+from meterline.serving.config import GrpcListenerConfig, HttpListenerConfig
 
 _MADE = "<!-- Made by docs/generate.py from the code; edit there. -->"
 
@@ -37,6 +38,63 @@ def _page_of(folder: Path) -> str:
     return plugin_page(load_exporter(folder.name), (folder / "notes.md").read_text("utf-8"))
 
 
+def receiver_pages(root: Path) -> dict[str, Callable[[], str]]:
+    """
+    Return what makes ``receivers/<name>/README.md`` of every receiver that has its ``notes.md`` there.
+    """
+    folders = [root / "receivers" / name for name in available("receiver")]
+    noted = [folder for folder in folders if (folder / "notes.md").exists()]
+    return {f"receivers/{folder.name}/README.md": partial(_receiver_page_of, folder) for folder in noted}
+
+
+def _receiver_page_of(folder: Path) -> str:
+    return receiver_page(load_receiver(folder.name), (folder / "notes.md").read_text("utf-8"))
+
+
+def receiver_page(plugin: type[Receiver[Any]], notes: str) -> str:
+    """
+    Return the page of one receiver; options that every listener has stand in docs/listeners.md alone.
+    """
+    schema = plugin.Config.model_json_schema()
+    parts = [
+        f"# Receiver `{plugin.spec.name}`\n\n{_MADE}\n\n{plugin.spec.summary}\n\n{_prose(plugin)}\n",
+        *(_receiver_example(plugin, example) for example in schema.get("examples", ())),
+        "## Options\n\n" + options_table(_own(schema)) + _listens(schema),
+        notes,
+    ]
+    return "\n".join(parts)
+
+
+_LISTENER: Final = frozenset(HttpListenerConfig.model_fields) | frozenset(GrpcListenerConfig.model_fields)
+
+
+def _own(schema: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    return [row for row in options(schema) if not _shared(row[0]) or row[0].endswith("endpoint")]
+
+
+def _shared(name: str) -> bool:
+    parts = name.split(".")
+    return parts[parts[0] in {"grpc", "http"} and len(parts) > 1] in _LISTENER
+
+
+def _listens(schema: Mapping[str, Any]) -> str:
+    found = any(_shared(row[0]) for row in options(schema))
+    return "\nAnd what every listener has: [docs/listeners.md](../../docs/listeners.md).\n" if found else ""
+
+
+def _receiver_example(plugin: type[Receiver[Any]], example: Mapping[str, Any]) -> str:
+    plugin.Config.model_validate({"type": plugin.spec.name, **example})
+    return f"```yaml\n{_yaml({'receivers': {plugin.spec.name: dict(example)}})}```\n"
+
+
+def _yaml(data: Mapping[str, Any]) -> str:
+    yaml = YAML()
+    yaml.default_flow_style = False
+    text = io.StringIO()
+    yaml.dump(data, text)
+    return text.getvalue()
+
+
 def plugin_page(plugin: type[Exporter[Any]], notes: str) -> str:
     """
     Return the page of one exporter; ``notes``: its sections that no code can know.
@@ -45,17 +103,13 @@ def plugin_page(plugin: type[Exporter[Any]], notes: str) -> str:
     parts = [
         f"# Exporter `{plugin.spec.name}`\n\n{_MADE}\n\n{plugin.spec.summary}\n\n{_prose(plugin)}\n",
         *(_example(plugin, example) for example in schema.get("examples", ())),
-        "## Options\n\n" + markdown_table(("option", "type", "default", "meaning"), _rows(schema)),
+        "## Options\n\n" + options_table(options(schema)),
         notes,
     ]
     return "\n".join(parts)
 
 
-def _rows(schema: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    return [(f"`{name}`", kind, f"`{default}`", meaning) for name, kind, default, meaning in options(schema)]
-
-
-def _prose(plugin: type[Exporter[Any]]) -> str:
+def _prose(plugin: type[Exporter[Any]] | type[Receiver[Any]]) -> str:
     """
     Return the class's own words; reStructuredText's double backticks become Markdown's.
     """
@@ -63,14 +117,11 @@ def _prose(plugin: type[Exporter[Any]]) -> str:
 
 
 def _example(plugin: type[Exporter[Any]], example: Mapping[str, Any]) -> str:
-    yaml = YAML()
-    yaml.default_flow_style = False
-    text = io.StringIO()
-    yaml.dump({"exporters": {"usage": {"type": plugin.spec.name, **example}}}, text)
+    text = _yaml({"exporters": {"usage": {"type": plugin.spec.name, **example}}})
     config = plugin.Config.model_validate({"type": plugin.spec.name, **example})
     context = ExporterContext("ledger", SystemClock(), structlog.get_logger())
     contract = plugin("usage", config, context).contract
-    return f"```yaml\n{text.getvalue()}```\n\n## What it promises\n\n{markdown_table(('', ''), _promises(contract))}"
+    return f"```yaml\n{text}```\n\n## What it promises\n\n{markdown_table(('', ''), _promises(contract))}"
 
 
 def _promises(contract: DeliveryContract) -> list[tuple[str, str]]:
