@@ -16,6 +16,7 @@ COMMANDS = (
     "totals",
     "quarantine",
     "quarantine ls",
+    "record",
     "init",
     "demo",
     "plugins",
@@ -52,6 +53,13 @@ def test_help(command: str, golden: Callable[[str, str], None]) -> None:
         ("totals", "a.yaml", "--from", "yesterday"),
         ("totals", "a.yaml", "--from", "2026-11-22T18:30Z"),
         ("demo", "--secs", "0"),
+        ("record", "--customer", "a", "--dimension", "b", "--value", "1"),
+        ("record", "--customer", "a", "--dimension", "b", "--endpoint", "http://localhost:1"),
+        ("record", "--customer", "a", "--dimension", "b", "--value", "1", "--endpoint", "localhost:1"),
+        ("record", "--customer", "a", "--dimension", "b", "--value", "1", "--endpoint", "http://u:p@localhost:1"),
+        ("record", "--customer", "a", "--dimension", "b", "--value", "1", "--metadata", "a"),
+        ("record", "--customer", "a", "--dimension", "b", "--value", "1", "--metadata", "a=1", "--metadata", "a=2"),
+        ("record", "--customer", "a", "--dimension", "b", "--value", "1", "--token-env", "X; ls"),
     ],
 )
 def test_wrong_usage_exits_2(arguments: tuple[str, ...]) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "validate": "meterline.cli.validate",
     "totals": "meterline.cli.totals",
     "quarantine": "meterline.cli.quarantine",
+    "record": "meterline.cli.record",
     "doctor": "meterline.cli.doctor",
     "init": "meterline.cli.init",
     "demo": "meterline.cli.demo",
