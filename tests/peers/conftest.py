@@ -16,7 +16,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """
     Start a gateway with the SDK senders' rules.
     """
-    site = Site(tmp_path, rules=RULES)
+    site = Site(tmp_path, rules=RULES, http=True)
     with site.gateway:
         site.gateway.start()
         yield site

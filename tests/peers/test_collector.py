@@ -3,7 +3,7 @@ A real OpenTelemetry Collector between senders and a gateway: in good weather, c
 gateway killed.
 
 The Collector keeps its queue on disk; its consumers run side by side and change the order of requests, which changes
-no sum.
+no sum. All of it over gRPC, over HTTP with protobuf, and over HTTP with JSON.
 """
 
 import threading
@@ -72,26 +72,33 @@ class Road:
         check_balance(self.site.folder)
 
 
-@pytest.fixture
-def road(tmp_path: Path) -> Iterator[Road]:
+ENCODINGS = {"grpc": "", "http-protobuf": "proto", "http-json": "json"}
+"""The Collector's exporters: what its ``encoding`` is, "" for the one of gRPC."""
+
+
+@pytest.fixture(params=ENCODINGS)
+def road(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Road]:
     """
-    Start a gateway, a proxy before it, and a Collector before that.
+    Start a gateway, a proxy before it, and a Collector before that, which sends by one protocol or another.
     """
-    site = Site(tmp_path)
-    with site.gateway, proxied("127.0.0.1", site.port) as proxy:
-        config, grpc_port, http_port = agent_config(tmp_path, proxy.endpoint)
+    site = Site(tmp_path, http=True)
+    encoding = ENCODINGS[request.param]
+    with site.gateway, proxied("127.0.0.1", site.http_port if encoding else site.port) as proxy:
+        config, grpc_port, http_port = agent_config(tmp_path, proxy.endpoint, encoding=encoding)
         with Collector(config, tmp_path, [grpc_port, http_port]) as agent:
             site.gateway.start()
             agent.start()
             yield Road(site, proxy, agent, grpc_port)
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS.values(), ids=ENCODINGS)
 @pytest.mark.parametrize("batch", [False, True], ids=["as-sent", "batched"])
-def test_sdks_through_a_collector(tmp_path: Path, site: Site, *, batch: bool) -> None:
+def test_sdks_through_a_collector(tmp_path: Path, site: Site, *, batch: bool, encoding: str) -> None:
     """
     What both SDKs count arrives exactly through a Collector, also when its batch processor merges requests.
     """
-    config, grpc_port, http_port = agent_config(tmp_path, site.target, batch=batch)
+    target = site.http_target if encoding else site.target
+    config, grpc_port, http_port = agent_config(tmp_path, target, batch=batch, encoding=encoding)
     with Collector(config, tmp_path, [grpc_port, http_port]) as agent:
         agent.start()
         target = f"127.0.0.1:{grpc_port}"

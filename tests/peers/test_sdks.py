@@ -1,5 +1,5 @@
 """
-Real OpenTelemetry SDKs, in Python and JS, straight into a gateway, and through rotel.
+Real OpenTelemetry SDKs, in Python and JS, straight into a gateway, and through rotel; over gRPC and HTTP.
 """
 
 from pathlib import Path
@@ -15,23 +15,27 @@ pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
 
 
 @pytest.mark.parametrize("temporality", ["DELTA", "CUMULATIVE"])
-def test_sdks_straight(site: Site, temporality: str) -> None:
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf", "http/json"])
+def test_sdks_straight(site: Site, protocol: str, temporality: str) -> None:
     """
     Counters, doubles, histogram sums and logs of both SDKs add up to exactly what they were told to count.
     """
-    with SdkSenders(site.target, "direct", 5, temporality) as senders:
+    target = site.target if protocol == "grpc" else site.http_target
+    with SdkSenders(target, "direct", 5, temporality, protocol) as senders:
         expected = senders.finish()
-    assert len(expected) == 40
+    assert len(expected) == (20 if protocol == "http/json" else 40)
     site.settle(expected)
 
 
 @pytest.mark.parametrize("temporality", ["DELTA", "CUMULATIVE"])
-def test_sdks_through_rotel(site: Site, tmp_path: Path, temporality: str) -> None:
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_sdks_through_rotel(site: Site, tmp_path: Path, protocol: str, temporality: str) -> None:
     """
     The same through rotel, an agent written by others in another language, which batches on its way.
     """
     grpc_port, http_port = free_port(), free_port()
-    command = rotel_command(grpc_port, http_port, site.target)
+    target = site.target if protocol == "grpc" else site.http_target
+    command = rotel_command(grpc_port, http_port, target, protocol)
     with Program(command, tmp_path / "rotel.out", ports=[grpc_port]) as agent:
         agent.start()
         with SdkSenders(f"127.0.0.1:{grpc_port}", "rotel", 5, temporality) as senders:
