@@ -25,6 +25,7 @@ from meterline.kernel.seam import Meter, RestoreReport
 from meterline.ledger import Ledger, open_reader
 from meterline.plugins import load_exporter, load_receiver
 from meterline.rules import RuleSet
+from meterline.serving.listeners import OpenListeners
 
 DRAIN_SHARE = 0.5  # of the shutdown time at most, so that delivery always has some of it
 
@@ -117,12 +118,14 @@ class Gateway:
         self._delivery.start()
 
     def _start_receivers(self, intake: Intake, remembered: Mapping[str, Mapping[str, bytes]]) -> None:
+        listeners = OpenListeners(self._clock)
         for name, options in self._config.receivers.items():
             log = self._log.bind(receiver=name)
-            context = ReceiverContext(intake, self._clock, log, remembered[name])
+            context = ReceiverContext(intake, self._clock, log, remembered[name], listeners)
             receiver = load_receiver(options.type)(name, options, context)
             self._receivers[name] = receiver
             receiver.start()
+        listeners.settle()
 
     def stop(self, timeout_secs: float | None = None) -> None:
         """

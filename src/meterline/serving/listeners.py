@@ -145,7 +145,8 @@ class OpenListeners:
 
 
 def _require_same(first: str, ours: ListenerConfig, receiver: str, theirs: ListenerConfig) -> None:
-    for name in type(ours).model_fields:
+    shared = HttpListenerConfig if isinstance(ours, HttpListenerConfig) else GrpcListenerConfig
+    for name in shared.model_fields:  # a receiver's config may have more, of its own
         mine, other = getattr(ours, name), getattr(theirs, name)
         if name not in _OWN and mine != other:
             raise ConfigurationError(
