@@ -51,7 +51,9 @@ class FakeIntake:
         with self.lock:
             self.used -= nbytes
 
-    def submit(self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket) -> None:
+    def submit(
+        self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket, *, remember: Any = None
+    ) -> None:
         self.bodies.append(body)
         self.seen.append((fmt, receiver, principal))
         self.gate.wait(20)

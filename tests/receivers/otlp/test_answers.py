@@ -13,7 +13,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from meterline.api import Answer, Format, Principal, Status
 from meterline.printable import printable
-from meterline.receivers.otlp import answers
+from meterline.serving.auth.keys import KeyRing
+from meterline.serving.retry import retry_delay_secs
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -130,7 +131,7 @@ def test_retry_delays_differ(rng: random.Random) -> None:
     """
     Senders that are refused at once do not come back at once.
     """
-    delays = {answers.retry_delay_secs(10, rng.uniform) for _ in range(50)}
+    delays = {retry_delay_secs(10, rng.uniform) for _ in range(50)}
 
     assert len(delays) > 40
 
@@ -185,9 +186,11 @@ def test_an_exception_while_authenticating_is_unavailable(
     A fault in checking a credential is not a wrong credential.
     """
     receiver = start(auth={"keys": [{"name": "a", "token": "t"}]})
-    monkeypatch.setattr(
-        receiver._grpc._export._keys, "find", lambda _metadata: (_ for _ in ()).throw(OSError("key store down"))
-    )
+
+    def fail(*_: object) -> None:
+        raise OSError("key store down")
+
+    monkeypatch.setattr(KeyRing, "find", fail)
 
     error = refused(connect(receiver), metadata=(("x-api-key", "t"),))
 

@@ -15,8 +15,8 @@ import trustme
 from pydantic import ValidationError
 
 from meterline.api import ConfigurationError, Principal
-from meterline.receivers.otlp import OtlpReceiver, export
-from meterline.receivers.otlp.auth import principal_of_peer
+from meterline.receivers.otlp import OtlpReceiver
+from meterline.serving.auth import PeerIdentity
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 KEYS = {
@@ -113,7 +113,9 @@ def test_no_token_is_printed(start: Any) -> None:
     """
     receiver = start(auth=KEYS)
 
-    shown = f"{receiver.config!r} {receiver.config.model_dump_json()} {vars(receiver._grpc._export._keys)}"
+    part = receiver._open["grpc"]._part
+    held = f"{vars(part.authenticator)} {vars(part.authenticator._ring)}"
+    shown = f"{receiver.config!r} {receiver.config.model_dump_json()} {held}"
 
     assert "secret" not in shown.replace("SecretStr", "")
 
@@ -275,8 +277,8 @@ def test_a_certificate_without_names_is_nobody() -> None:
     """
     A verified certificate that names nobody is not taken for somebody.
     """
-    assert principal_of_peer({"x509_common_name": [b""], "x509_subject_alternative_name": []}) is None
-    assert principal_of_peer({}) is None
+    assert PeerIdentity.of_auth_context({"x509_common_name": [b""], "x509_subject_alternative_name": []}).name == ""
+    assert PeerIdentity.of_auth_context({}).names == ()
 
 
 def test_a_sender_without_a_name_is_unauthenticated(
@@ -286,7 +288,7 @@ def test_a_sender_without_a_name_is_unauthenticated(
     On a listener that goes by certificates, one that names nobody is refused.
     """
     receiver = start(tls=pki.keys(mutual=True))
-    monkeypatch.setattr(export, "principal_of_peer", lambda _properties: None)
+    monkeypatch.setattr(PeerIdentity, "of_auth_context", lambda _properties: PeerIdentity())
 
     code = answer(closing(pki.channel(receiver, pki.authority.issue_cert("agent.example"))))
 

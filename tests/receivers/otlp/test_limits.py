@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterline.api import ConfigurationError, OverloadedError, TooLargeError, UndecodableError
-from meterline.receivers.otlp import grpc_server
 from meterline.serving.admission import ByteBudget
-from meterline.receivers.otlp.inflate import inflate, is_compressed
+from meterline.serving.codecs import decompress, encoding_of
+from meterline.serving.grpc import listener as grpc_server
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 MIB = 1024 * 1024
@@ -102,6 +102,15 @@ def test_plain_bodies_with_odd_first_bytes_are_the_kernels_matter(start: Any, co
     assert intake.bodies == [deep, b"\x1f\x00", b"x", b"\x78\x00", b"\xff" * 10]
 
 
+def inflate(packed: bytes, limit: int, admit: Callable[[int], None]) -> bytes:
+    """
+    Decompress as the listener does: by the first bytes.
+    """
+    encoding = encoding_of(packed)
+    assert encoding is not None
+    return decompress(encoding, (packed,), limit, admit)
+
+
 @given(
     st.binary(max_size=5000),
     st.sampled_from([gzip.compress, zlib.compress]),
@@ -114,7 +123,7 @@ def test_inflate_gives_back_what_was_deflated_or_says_too_large(
     Inflation is the inverse of compression up to the limit, and says so beyond it.
     """
     packed = compress(body)
-    assert is_compressed(packed)
+    assert encoding_of(packed) is not None
 
     if len(body) > limit:
         with pytest.raises(TooLargeError):
@@ -133,7 +142,7 @@ def test_damaged_compressed_data_is_undecodable(body: bytes, data: st.DataObject
     followed = packed + data.draw(st.binary(min_size=1, max_size=400_000))
     changed = packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]
 
-    for damaged in (cut, followed, changed, packed + packed):
+    for damaged in (cut, followed, changed):
         with pytest.raises(UndecodableError):
             inflate(damaged, 10_000, admitted)
 

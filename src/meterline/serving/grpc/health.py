@@ -13,12 +13,27 @@ class Health(health.HealthServicer):  # type: ignore[misc]  # grpc_health has no
     The standard health service over one question; overall ("") and for each service, they stand and fall together.
     """
 
-    def __init__(self, ready: Callable[[], bool], services: Iterable[str]) -> None:
+    def __init__(self, ready: Callable[[], bool]) -> None:
         super().__init__()
         self._ready = ready
-        self._services = (health.OVERALL_HEALTH, *services)
+        self._services = {health.OVERALL_HEALTH}
         self._serving: bool | None = None
+
+    def add(self, services: Iterable[str]) -> None:
+        """
+        Answer for more services.
+        """
+        self._services = self._services | set(services)
+        self._serving = None
         self.refresh()
+
+    def remove(self, services: Iterable[str]) -> None:
+        """
+        NOT_SERVING for these from now on.
+        """
+        self._services = self._services - set(services)
+        for service in services:
+            self.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
 
     def refresh(self) -> None:
         """

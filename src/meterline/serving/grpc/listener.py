@@ -5,21 +5,27 @@ The gRPC listener: options of the core, services, threads, start and drain.
 import re
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2_grpc
 
 from meterline.api import ConfigurationError, ReceiverContext, Sample
 from meterline.api.network import host_and_port
-from meterline.receivers.otlp.export import LOGS_SERVICE, METRICS_SERVICE, ExportService
-from meterline.serving.config import GrpcListenerConfig as GrpcConfig
+from meterline.serving.auth import Authenticator
+from meterline.serving.config import GrpcListenerConfig
+from meterline.serving.counters import SignalCounters
+from meterline.serving.exposure import require_guarded
+from meterline.serving.grpc.calls import Calls
 from meterline.serving.grpc.certificates import Handshakes
 from meterline.serving.grpc.health import Health
+from meterline.serving.grpc.parts import Part, Routes, services_of
+from meterline.serving.grpc.reflection import Reflection
 from meterline.serving.memory import keep_large_blocks
 from meterline.serving.pool import DaemonPool
+from meterline.serving.rates import Rates
+from meterline.serving.seam import Method
 from meterline.serving.tls import CertificateFiles
 
 MINIMUM_GRPCIO = (1, 84)
@@ -27,10 +33,9 @@ MAX_THREADS = 256
 STALLED_SECS = 10.0
 _WATCH_SECS = 0.5
 _UNLIMITED = 2**31 - 1
-_SERVICES = (METRICS_SERVICE, LOGS_SERVICE)
 
 
-def options(config: GrpcConfig) -> list[tuple[str, int]]:
+def options(config: GrpcListenerConfig) -> list[tuple[str, int]]:
     """
     Return the core's channel arguments for this configuration.
 
@@ -71,22 +76,63 @@ def require_grpcio(version: str) -> None:
         )
 
 
-class GrpcServer:
+class GrpcListener:
     """
-    One listener with the export services, health and reflection. Health and reflection need no credential.
+    One port with the methods of one or several receivers, health and reflection. Those two need no credential.
+
+    ``add`` before ``start`` or later; the last receiver to leave closes the port.
     """
 
-    def __init__(self, receiver: str, config: GrpcConfig, context: ReceiverContext) -> None:
-        self._receiver = receiver
+    def __init__(self, config: GrpcListenerConfig, context: ReceiverContext, rates: Rates | None = None) -> None:
+        """
+        ``context``: of the receiver that is there first. ``rates``: those of the gateway; None: its own.
+        """
         self._config = config
         self._context = context
-        self._export = ExportService(receiver, config, context)
-        self._pool = DaemonPool(f"{receiver}-grpc", MAX_THREADS)
+        self._name = ""
+        self._routes = Routes()
+        self._calls = Calls(self._routes, config, context, rates or Rates(context.clock))
+        self._pool = DaemonPool(f"grpc-{config.endpoint}", MAX_THREADS)
+        self._health = Health(lambda: context.intake.ready)
+        self._reflection = Reflection()
         self._certificates: CertificateFiles | None = None
-        self._health: Health | None = None
         self._server: Any = None
         self._stopping = threading.Event()
+        self._leaving = threading.Lock()
         self.endpoint = ""
+
+    @property
+    def closed(self) -> bool:
+        """
+        Say whether it was stopped: nobody can be added any more.
+        """
+        return self._stopping.is_set()
+
+    def settle(self, *, settled: bool) -> None:
+        """
+        Say whether all receivers are there: until then an unknown method is refused for now, and not as unknown.
+        """
+        self._calls.settled = settled
+
+    def add(
+        self, receiver: str, config: GrpcListenerConfig, context: ReceiverContext, methods: Sequence[Method]
+    ) -> "GrpcRegistration":
+        """
+        Serve a receiver's methods, under its own credentials. ``config``: as the listener's, but for ``auth``.
+
+        :raises ConfigurationError: the listener would be open to everybody, or a method is taken.
+        """
+        require_guarded(receiver, config, context.auth, context.log)
+        mutual = config.tls is not None and config.tls.client_ca_file is not None
+        auth = Authenticator(config.auth or context.auth, by_certificate=mutual, clock=context.clock, log=context.log)
+        counters = {method.signal: SignalCounters(method.signal) for method in methods}
+        part = Part(receiver, context, auth, counters, services_of(methods))
+        self._routes.add(part, methods)
+        self._name = self._name or receiver
+        self._health.add(part.services)
+        self._reflection.add(part.services)
+        auth.prepare()
+        return GrpcRegistration(self, part)
 
     def start(self) -> None:
         """
@@ -96,25 +142,24 @@ class GrpcServer:
         """
         require_grpcio(grpc.__version__)
         keep_large_blocks()
-        server: Any = grpc.server(cast("Any", self._pool), handlers=[self._export], options=options(self._config))
-        self._health = Health(lambda: self._context.intake.ready, _SERVICES)
+        if self._config.tls is not None:
+            self._certificates = CertificateFiles(self._config.tls, self._context.log)
+        server: Any = grpc.server(cast("Any", self._pool), handlers=[self._calls], options=options(self._config))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        self._reflection.attach(server)
         self.endpoint = self._bind(server)
         server.start()
         self._server = server
-        threading.Thread(target=self._watch, name=f"{self._receiver}-grpc-watch", daemon=True).start()
+        threading.Thread(target=self._watch, name=f"grpc-watch-{self.endpoint}", daemon=True).start()
 
     def _bind(self, server: Any) -> str:
         address = self._config.endpoint
-        if self._config.tls is not None:
-            self._certificates = CertificateFiles(self._config.tls, self._context.log)
         credentials = Handshakes(self._certificates).credentials() if self._certificates else None
         try:
             port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         except RuntimeError as error:
             raise ConfigurationError(
-                f"binding receiver {self._receiver!r} to {address}: {_why_not(address)}; "
+                f"binding receiver {self._name!r} to {address}: {_why_not(address)}; "
                 "stop what listens there, or change the receiver's grpc.endpoint"
             ) from error
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
@@ -124,40 +169,83 @@ class GrpcServer:
         Tell those who watch our health of changes; look after the certificate between connections, and after the threads.
         """
         while not self._stopping.wait(_WATCH_SECS):
-            if self._health is not None:
-                self._health.refresh()
+            self._health.refresh()
             if self._certificates is not None:
                 self._certificates.refresh()
-            if self._pool.exhausted and (count := self._export.inbox.cancel_stalled(STALLED_SECS)):
+            if self._pool.exhausted and (count := self._calls.inbox.cancel_stalled(STALLED_SECS)):
                 self._context.log.warning(
                     "cancelled calls that kept their request back while others waited", calls=count
                 )
+
+    def remove(self, part: Part, grace_secs: float) -> None:
+        """
+        Serve a receiver no longer; the last one closes the port.
+        """
+        with self._leaving:
+            if part.leaving or self.closed:
+                return
+            last = all(other is part or other.leaving for other in self._routes.parts)
+            part.leaving = not last
+        if last:
+            self.stop(grace_secs)
+        else:
+            self._health.remove(part.services)
+            part.drain(grace_secs)
 
     def stop(self, grace_secs: float) -> None:
         """
         NOT_SERVING, no new calls, then wait for those in flight; what has no answer after the grace is cancelled.
         """
         self._stopping.set()
-        if self._server is None or self._health is None:
-            return
         server, self._server = self._server, None
-        self._health.drain()
-        server.stop(grace_secs).wait(grace_secs + 1)
-        self._pool.shutdown(wait=False)
+        if server is not None:
+            self._health.drain()
+            server.stop(grace_secs).wait(grace_secs + 1)
+            self._pool.shutdown(wait=False)
 
-    def samples(self) -> Iterable[Sample]:
+    def samples(self, part: Part) -> Iterable[Sample]:
         """
-        Return what this listener counts.
+        Return what a receiver counts; the first one has the listener's own numbers, too.
         """
-        labels = {"receiver": self._receiver, "transport": "grpc"}
-        for signal in self._export.signals.values():
-            yield from signal.counters.samples(labels)
-        yield Sample("meterline_receiver_in_flight_bytes", labels, self._export.budget.used)
+        yield from part.samples()
+        if part is not self._routes.parts[0]:
+            return
+        labels = {"receiver": part.receiver, "transport": "grpc"}
+        yield Sample("meterline_receiver_in_flight_bytes", labels, self._calls.budget.used)
         yield Sample("meterline_receiver_waiting_requests", labels, self._pool.waiting)
         yield Sample("meterline_receiver_threads", labels, self._pool.threads)
         if self._certificates is not None:
             yield Sample("meterline_receiver_certificate_reloads", labels, self._certificates.reloads)
             yield Sample("meterline_receiver_certificate_reload_failures", labels, self._certificates.reload_failures)
+
+
+class GrpcRegistration:
+    """
+    One receiver's part of a listener.
+    """
+
+    def __init__(self, listener: GrpcListener, part: Part) -> None:
+        self.listener = listener
+        self._part = part
+
+    @property
+    def endpoint(self) -> str:
+        """
+        Return the address really bound.
+        """
+        return self.listener.endpoint
+
+    def stop(self, grace_secs: float) -> None:
+        """
+        Serve this receiver no longer, let what is in flight finish; the last one to stop closes the port. Legal twice.
+        """
+        self.listener.remove(self._part, grace_secs)
+
+    def samples(self) -> Iterable[Sample]:
+        """
+        Return numbers for telemetry.
+        """
+        return self.listener.samples(self._part)
 
 
 def _why_not(address: str) -> str:
