@@ -1,0 +1,3 @@
+"""
+Generated from proto/ by ``python proto/generate.py``; do not edit.
+"""
