@@ -150,7 +150,7 @@ def _items(field: FieldDescriptor, inner: Message) -> Write:
                 del aside.rejects[before:]  # they are part of this larger one
                 aside.put(error, item, name)
             else:
-                parts += (tag, varint(len(payload)), payload)
+                parts += (tag, values.sized(payload))
         return b"".join(parts)
 
     return write
