@@ -81,6 +81,22 @@ def sample(rng: random.Random) -> bytes:
     return bytes(request)
 
 
+def told_sample(rng: random.Random) -> bytes:
+    """A request in which more is said than OTLP does."""
+    request = Metrics()
+    for _ in range(2):
+        told = {
+            "prometheus.type": rng.choice(("counter", "gauge", "unknown", 7)),
+            "meterline.term": rng.randrange(-1, 3),
+        }
+        points = [
+            Point(rng.choice((0, 1)), 2, 2.5, {"a": "x"}, point_id=b"t" * rng.choice((0, 15, 16))) for _ in range(2)
+        ]
+        request.sum(points, temporality=rng.randrange(3), metadata=told)
+        put_attributes(request.metric("h").metadata, told)
+    return bytes(request)
+
+
 def logs_sample(rng: random.Random) -> bytes:
     """A logs request with every field."""
     logs = Logs()
@@ -233,6 +249,20 @@ def test_mutated_logs(kernel: Kernel, rng: random.Random) -> None:
     """The same for logs."""
     accepted = [agree(kernel, mutate(rng, logs_sample(rng)), Format.OTLP_LOGS, expected_logs) for _ in range(400)]
     assert 40 < sum(accepted) < 360
+
+
+def test_mutated_transcoded_metrics(kernel: Kernel, rng: random.Random) -> None:
+    """What is told beside OTLP adds no points and takes none; what OTLP refuses is refused, and a broken exemplar too."""
+    accepted = 0
+    for _ in range(600):
+        body = mutate(rng, told_sample(rng))
+        try:
+            told = found(kernel, body, Format.TRANSCODED_METRICS)
+        except UndecodableError:
+            continue
+        assert told == found(kernel, body, Format.OTLP_METRICS)
+        accepted += 1
+    assert 40 < accepted < 560
 
 
 def test_any_order(kernel: Kernel, rng: random.Random) -> None:

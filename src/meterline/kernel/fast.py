@@ -61,7 +61,8 @@ class Readings(NamedTuple):
         Return what ``fast`` holds where the points simply go on.
         """
         if self.term != NO_TERM:
-            return [termed(start, self.term, scaled=self.wide) for start in self.starts]
+            known = {start: termed(start, self.term, scaled=self.wide) for start in set(self.starts)}
+            return list(map(known.__getitem__, self.starts))
         return [-2 - start for start in self.starts] if self.wide else self.starts
 
 
