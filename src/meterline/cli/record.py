@@ -81,10 +81,10 @@ def command(
     config: Path | None, *, endpoint: str | None, token_env: str, dry_run: bool, as_json: bool, **more: Any
 ) -> None:
     """
-    Record usage by hand, through a running gateway's `usage` receiver.
+    Record usage by hand, through a running gateway.
 
-    CONFIG says where that is, unless --endpoint does. Exit code 1: it is in quarantine, or not stored. To send the same again
-    counts once, if --timestamp is given, or --idempotency-key with it.
+    CONFIG says where its `usage` receiver is, unless --endpoint does. Exit code 1: it is in quarantine, or not stored. The
+    same again, with the same --timestamp, counts once.
     """
     url = _url(config, endpoint)
     item = _item(more)
