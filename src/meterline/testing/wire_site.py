@@ -20,7 +20,9 @@ receivers:
     http: {{endpoint: 127.0.0.1:{http}}}
   prometheus: {{endpoint: 127.0.0.1:{http}}}
   loki: {{endpoint: 127.0.0.1:{http}}}
-  json: {{endpoint: 127.0.0.1:{http}{json}}}
+  json:
+    endpoint: 127.0.0.1:{http}
+    formats: [auto, vector, logstash, fluent_bit, cloudevents, amplitude, mixpanel]
   vector: {{endpoint: 127.0.0.1:{vector}}}
   fluent_forward: {{endpoint: 127.0.0.1:{forward}}}
   usage:
@@ -42,18 +44,16 @@ class WireSite:
     The config in a folder, its ports, and senders to them. The gateway is not started here.
     """
 
-    def __init__(
-        self, folder: Path, *, wrapper: Sequence[str] = ("-m", "meterline"), json: str = "", top: str = ""
-    ) -> None:
+    def __init__(self, folder: Path, *, wrapper: Sequence[str] = ("-m", "meterline"), top: str = "") -> None:
         """
-        ``json``: more options of the json receiver, ``top`` more sections.
+        ``top``: more sections of the config.
         """
         names = ("grpc", "http", "vector", "forward", "metrics", "health")
         self.folder = folder
         self.ports = {name: free_port() for name in names}
         self.config = folder / "meterline.yaml"
         (folder / "in").mkdir()
-        text = _CONFIG.format(**self.ports, rules=RULES, json=json, top=top)
+        text = _CONFIG.format(**self.ports, rules=RULES, top=top)
         self.config.write_text(text, encoding="utf-8")
         listening = [self.ports[name] for name in names[:4]]
         self.gateway = GatewayProcess(self.config, listening, wrapper=wrapper)

@@ -22,12 +22,18 @@ from meterline.testing.otlp import Metrics, Point, put_attributes, put_value
 RULES: Final = """
 rules:
   - name: events
-    match: {log: true}
-    customer: [body.customer, body.event_properties.customer, body.properties.customer, body.data.customer]
-    dimension: [body.wire, body.event_properties.wire, body.properties.wire, body.data.wire]
+    match: {log: true, attributes: {job: {exists: false}}}
+    customer: [body.customer, body.event_properties.customer, body.properties.customer]
+    dimension: [body.wire, body.event_properties.wire, body.properties.wire]
     value: body.value
     identity: attributes["log.record.uid"]
+  - name: lines
+    match: {log: true, attributes: {job: {exists: true}}}
     parse_body: json
+    customer: body.customer
+    dimension: body.wire
+    value: body.value
+    identity: attributes["log.record.uid"]
   - name: readings
     match: {metric: "units_total"}
     customer: attributes["customer"]
