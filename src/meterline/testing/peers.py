@@ -87,17 +87,27 @@ def javascript() -> Path:
     """
     Return the folder of the JS SDK sender, with the packages that its lock file names.
     """
-    sources = RECIPES / "js"
+    return npm("js")
+
+
+def npm(name: str) -> Path:
+    """
+    Return a copy of a folder of ``tests/peers`` with the npm packages that its lock file names; its own files are fresh.
+    """
+    sources = RECIPES / name
     stamp = "installed-" + hashlib.sha256((sources / "package-lock.json").read_bytes()).hexdigest()[:12]
 
-    def install(folder: Path) -> None:
+    def copy(folder: Path) -> None:
         for path in sources.iterdir():
             shutil.copy(path, folder / path.name)
+
+    def install(folder: Path) -> None:
+        copy(folder)
         run_checked(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
         (folder / stamp).touch()
 
-    folder = _built("js", stamp, install).parent
-    shutil.copy(sources / "send.js", folder / "send.js")
+    folder = _built(name, stamp, install).parent
+    copy(folder)
     return folder
 
 
