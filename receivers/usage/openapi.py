@@ -17,6 +17,7 @@ TITLES: Final[Mapping[int, str]] = {
     400: "The request is not JSON of a known form",
     401: "The credential is missing or wrong",
     403: "The credential has no right to this",
+    404: "There is nothing at this path",
     405: "The method is not allowed here",
     413: "The request is too large",
     415: "The media type is not known here",
