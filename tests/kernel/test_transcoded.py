@@ -255,6 +255,29 @@ def test_points_with_ids_need_no_digest(harness: Make) -> None:
     assert h.send(body, FMT).duplicate == 2
 
 
+@pytest.mark.parametrize("kind", ["histogram", "exponential_histogram"])
+def test_histograms_have_ids_too(harness: Make, kind: str) -> None:
+    """Count and sum of one point are told apart from those of another by its id, each on its track."""
+    rules = (Track.COUNT, "counts"), (Track.SUM, "sums")
+    h = harness(
+        *(SimpleRule(name, dimension=name, charge=Charge("", None, None, track=track)) for track, name in rules)
+    )
+    for names in ((ONE, TWO), (TWO,)):
+        request = Metrics()
+        data = getattr(request.metric("h"), kind)
+        data.aggregation_temporality = DELTA
+        for name in names:
+            point = data.data_points.add(time_unix_nano=110 * SECOND, count=3, sum=1.5)
+            if kind == "exponential_histogram":
+                point.zero_count = 3
+            point.exemplars.add(trace_id=name)
+            put_attributes(point.attributes, {"customer.id": "acme"})
+        h.send(request, FMT)
+    assert h.values(lambda record: record.rule) == {"counts": "6", "sums": "3"}
+    assert h.balance("duplicate") == 1
+    assert h.meter.counters()["digests"] == 0
+
+
 def test_an_id_is_one_streams_own(harness: Make) -> None:
     """The same id on two streams is two points."""
     h = harness()

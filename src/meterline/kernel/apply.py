@@ -2,7 +2,7 @@
 One batch into the open frame: repeats of whole requests first, then block by block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import eq
 
 from meterline.kernel import canonical
@@ -100,11 +100,18 @@ def _indistinct(block: Block) -> bool:
     if block.entry.temporality is not Temporality.DELTA or not any(slot != NO_SLOT for slot in block.slots or ()):
         return False
     if isinstance(block, NumberBlock):
-        pairs = enumerate(zip(block.starts, block.times, strict=True))
         if block.ids:
-            return any(start in {0, time} and at not in block.ids for at, (start, time) in pairs)
+            return _unnamed(block.ids, block.starts, block.times)
         return 0 in block.starts or any(map(eq, block.starts, block.times))
-    return any(not point.start or point.start == point.time for point in block.points)
+    return _unnamed(block.ids, [point.start for point in block.points], [point.time for point in block.points])
+
+
+def _unnamed(ids: Mapping[int, bytes], starts: Sequence[int], times: Sequence[int]) -> bool:
+    """
+    Say whether some point covers no time and has no identity of its own.
+    """
+    pairs = zip(starts, times, strict=True)
+    return any(start in {0, time} and at not in ids for at, (start, time) in enumerate(pairs))
 
 
 def _digest(batch: PythonBatch, source: Source) -> bytes:

@@ -122,6 +122,7 @@ class DistributionBlock:
     """
 
     told: Told = NOTHING
+    ids: Mapping[int, bytes] = _NO_IDS
 
     __slots__ = ("bound", "entry", "first", "keys", "n", "points", "shapes", "slots")
 
@@ -143,6 +144,21 @@ class DistributionBlock:
         Return the message of one point as it came.
         """
         return self.points[index].payload
+
+
+class ToldDistributionBlock(DistributionBlock):
+    """
+    The points of a distribution that may have identities of their own.
+    """
+
+    __slots__ = ("ids",)
+
+    def __init__(self, entry: ContextEntry, points: list[DistributionPoint], ids: Mapping[int, bytes]) -> None:
+        """
+        Take the walked points, and identities by index.
+        """
+        super().__init__(entry, points)
+        self.ids = ids
 
 
 class LogRecord:

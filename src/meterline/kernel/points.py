@@ -198,7 +198,7 @@ class _PointPass:
         amount = value.value if value.wide else value.value * AMOUNT_ONE
         usage = Usage(amount, point.start, point.time, self.identity)
         usage.instant = True
-        if isinstance(point.block, NumberBlock) and point.place in point.block.ids:
+        if point.place in point.block.ids:
             usage.point = point.block.ids[point.place]
             return self._identified(part, slot, usage)
         usage.k = self.call.repeat((slot, point.time, amount))

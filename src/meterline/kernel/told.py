@@ -3,7 +3,7 @@ What a receiver of our own says of a metric beside OTLP: the type that a Prometh
 points' own identities. Honoured in ``Format.TRANSCODED_METRICS`` alone; contract for receivers: docs/transcoding.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -23,7 +23,9 @@ TERM_KEY: Final = "meterline.term"
 METADATA: Final = 12
 """Field of a Metric: repeated KeyValue."""
 
-_EXEMPLARS: Final = 5
+_EXEMPLARS: Final[Mapping[int, int]] = {5: 5, 7: 5, 9: 8, 10: 11}
+"""Fields of exemplars by the field of ``Metric.data``; a summary has none."""
+
 _TRACE_ID: Final = 5
 _ID_SIZE: Final = 16
 _CACHED_SIZE: Final = 512
@@ -68,14 +70,20 @@ def _hint(said: Mapping[str, object]) -> Hint:
     return COUNTER if word == COUNTER else GAUGE if word == GAUGE else UNKNOWN
 
 
-def point_id(payload: bytes) -> bytes:
+def point_ids(data: int, payloads: Iterable[bytes]) -> dict[int, bytes]:
     """
-    Return the identity of a NumberDataPoint: the 16-byte trace id of its first exemplar; b"" when it has none.
+    Return the identities that points have of their own, by index: the 16-byte trace id of a point's first exemplar.
 
-    Raises UndecodableError when the exemplar is broken.
+    ``data``: the field of ``Metric.data``. Raises UndecodableError when an exemplar is broken.
     """
+    field = _EXEMPLARS.get(data)
+    ids = enumerate(_point_id(payload, field) for payload in payloads) if field is not None else ()
+    return {index: found for index, found in ids if found}
+
+
+def _point_id(payload: bytes, field: int) -> bytes:
     for number, kind, a, b, _ in fields(payload, 0, len(payload)):
-        if number == _EXEMPLARS and kind == LEN:
+        if number == field and kind == LEN:
             ids = [payload[c:d] for each, wire, c, d, _ in fields(payload, a, b) if (each, wire) == (_TRACE_ID, LEN)]
             return ids[-1] if ids and len(ids[-1]) == _ID_SIZE else b""
     return b""

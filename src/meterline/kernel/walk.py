@@ -13,9 +13,10 @@ from meterline.kernel.batch import (
     DistributionPoint,
     LogBlock,
     PythonBatch,
+    ToldDistributionBlock,
 )
-from meterline.kernel.plan import LOGS, Key, PythonPlan, ScopeEntry
-from meterline.kernel.told import METADATA, NOTHING, Told, read_told
+from meterline.kernel.plan import LOGS, ContextEntry, Key, PythonPlan, ScopeEntry
+from meterline.kernel.told import METADATA, NOTHING, Told, point_ids, read_told
 from meterline.kernel.walk_numbers import NumberPoints
 from meterline.kernel.walk_points import (
     exponential_point,
@@ -161,8 +162,12 @@ class _Walk:
         if entry.skip:
             self.skipped += len(found)
         elif found:
-            read = _DISTRIBUTIONS[data]
-            self.blocks.append(DistributionBlock(entry, [read(self.buf[a:b]) for a, b in found]))
+            self.blocks.append(self._distribution_block(entry, [_DISTRIBUTIONS[data](self.buf[a:b]) for a, b in found]))
+
+    def _distribution_block(self, entry: ContextEntry, points: list[DistributionPoint]) -> DistributionBlock:
+        if self.told is None:
+            return DistributionBlock(entry, points)
+        return ToldDistributionBlock(entry, points, point_ids(entry.data, [point.payload for point in points]))
 
     def _numbers(self, scope: ScopeEntry, data: int, name: bytes, unit: bytes, spans: list[Span]) -> None:
         """

@@ -7,7 +7,7 @@ from typing import Any
 
 from meterline.kernel.batch import Number, NumberBlock, ToldBlock
 from meterline.kernel.plan import ContextEntry
-from meterline.kernel.told import Told, point_id
+from meterline.kernel.told import Told, point_ids
 from meterline.kernel.walk_points import number_point, only_attributes
 from meterline.kernel.wire import LEN, VARINT, broken, fields
 
@@ -175,8 +175,7 @@ class NumberPoints:
         block.kind = _KINDS.get(kinds.pop(), "") if len(kinds) == 1 and not block.flags else ""
         block.head, block.size = b"", 0
         if isinstance(block, ToldBlock):
-            ids = enumerate(map(point_id, block.payloads))
-            block.ids = {index: found for index, found in ids if found}
+            block.ids = point_ids(block.entry.data, block.payloads)
 
 
 def _first_byte(buf: bytes, pos: int, end: int) -> int:
