@@ -121,7 +121,7 @@ class Gateway:
         listeners = OpenListeners(self._clock)
         for name, options in self._config.receivers.items():
             log = self._log.bind(receiver=name)
-            context = ReceiverContext(intake, self._clock, log, remembered[name], listeners)
+            context = ReceiverContext(intake, self._clock, log, remembered[name], listeners, self._config.auth)
             receiver = load_receiver(options.type)(name, options, context)
             self._receivers[name] = receiver
             receiver.start()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meterline.config import Config, lint
+from meterline.config import Config, ConfigurationErrors, lint
 
 Load = Callable[..., Config]
 
@@ -139,29 +139,58 @@ def test_what_is_guarded_or_meant_is_not_warned_of(section: Load, rule: str) -> 
     assert rules(section, rule) == []
 
 
-@pytest.mark.parametrize(
-    ("grpc", "words"),
-    [
-        ("endpoint: 0.0.0.0:4317", "everybody who reaches 0.0.0.0:4317 may write usage for any customer"),
-        ("endpoint: '[::]:4317'", "everybody who reaches [::]:4317"),
-        ("endpoint: 0.0.0.0:4317, auth: {keys: [{name: a, token: abcdef}]}", "travel in plain text"),
-        ("endpoint: 0.0.0.0:4317, tls: {cert_file: a, key_file: b}", "everybody who reaches"),
-        ("endpoint: 0.0.0.0:4317, tls: {cert_file: a, key_file: b, client_ca_file: c}", None),
-        ("endpoint: 0.0.0.0:4317, tls: {cert_file: a, key_file: b}, auth: {keys: [{name: a, token: abcdef}]}", None),
-        ("endpoint: 127.0.0.1:4317", None),
-        ("endpoint: localhost:4317", None),
-        ("endpoint: '[::1]:4317'", None),
-        ("endpoint: unix:/tmp/x", None),
-        ("{}", None),
-    ],
-)
-def test_open_doors(load: Load, grpc: str, words: str | None) -> None:
-    """A listener that others reach without a credential, or with one that anybody can read."""
-    text = f"ledger: {{path: x}}\nreceivers: {{otlp: {{grpc: {{{grpc if grpc != '{}' else ''}}}}}}}\nrules: [{{{A}}}]\n"
-    warnings = lint(load(text))
+AUTH = "auth: {keys: [{name: a, token: abcdef}]}"
+OPEN = [
+    ("endpoint: 0.0.0.0:4317", ""),
+    ("endpoint: '[::]:4317'", ""),
+    ("endpoint: 127.example.com:4317", ""),
+    ("endpoint: 0.0.0.0:4317, tls: {cert_file: a, key_file: b}", ""),
+]
+GUARDED = [
+    ("endpoint: 0.0.0.0:4317, tls: {cert_file: a, key_file: b, client_ca_file: c}", ""),
+    (f"endpoint: 0.0.0.0:4317, tls: {{cert_file: a, key_file: b}}, {AUTH}", ""),
+    ("endpoint: 0.0.0.0:4317, tls: {cert_file: a, key_file: b}", AUTH),
+    ("endpoint: 0.0.0.0:4317, insecure: true", ""),
+    ("endpoint: 127.0.0.1:4317", ""),
+    ("endpoint: localhost:4317", ""),
+    ("endpoint: '[::1]:4317'", ""),
+    ("endpoint: unix:/tmp/x", ""),
+    ("", ""),
+]
 
-    assert [words in each.message for each in warnings if words] == ([True] if words else [])
-    assert {(each.code, each.path) for each in warnings} <= {("ML108", "receivers.otlp.grpc.endpoint")}
+
+def listener(half: str, keys: str, top: str) -> str:
+    """Return a config with one listener of these keys."""
+    return f"ledger: {{path: x}}\nreceivers: {{otlp: {{{half}: {{{keys}}}}}}}\nrules: [{{{A}}}]\n{top}\n"
+
+
+@pytest.mark.parametrize("half", ["grpc", "http"])
+@pytest.mark.parametrize(("keys", "top"), OPEN)
+def test_an_open_listener_is_an_error(load: Load, half: str, keys: str, top: str) -> None:
+    """Everybody who reaches it could write usage: that must be asked for by name."""
+    with pytest.raises(ConfigurationErrors) as caught:
+        load(listener(half, keys, top))
+
+    assert [(each.code, each.path) for each in caught.value.diagnostics] == [
+        ("ML032", f"receivers.otlp.{half}.endpoint")
+    ]
+    assert "could write usage for any customer" in caught.value.diagnostics[0].message
+
+
+@pytest.mark.parametrize("half", ["grpc", "http"])
+@pytest.mark.parametrize(("keys", "top"), GUARDED)
+def test_a_guarded_listener_is_not_warned_of(load: Load, half: str, keys: str, top: str) -> None:
+    """Certificates, credentials over TLS, an address of this machine, or the operator's word for it."""
+    assert lint(load(listener(half, keys, top))) == []
+
+
+@pytest.mark.parametrize(("keys", "top"), [(f"endpoint: 0.0.0.0:4317, {AUTH}", ""), ("endpoint: 0.0.0.0:4317", AUTH)])
+def test_credentials_in_plain_text_are_warned_of(load: Load, keys: str, top: str) -> None:
+    """Without TLS anybody on the way reads them."""
+    (warning,) = lint(load(listener("grpc", keys, top)))
+
+    assert (warning.code, warning.path) == ("ML108", "receivers.otlp.grpc.endpoint")
+    assert "travel in plain text" in warning.message
 
 
 def test_configs_that_do_nothing(load: Load) -> None:

@@ -2,19 +2,17 @@
 Warnings about a config that can be used.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
-
-from pydantic import BaseModel
+from collections.abc import Iterator
+from typing import Final
 
 from meterline.config.diagnostics import Diagnostic
+from meterline.config.listeners import listeners
 from meterline.config.loaded import Config
-from meterline.config.schema_walk import Way
 from meterline.config.validation import Fault
 from meterline.rules.lint import lint_rules
 from meterline.rules.text import canonical_text
+from meterline.serving.exposure import Exposure, exposure, plain_words
 
-_LOOPBACK: Final = ("127.", "[::1]", "localhost", "unix:")
 _BOUNDS: Final = frozenset({"gte", "gt", "lte", "lt"})
 
 
@@ -28,8 +26,7 @@ def lint(config: Config) -> list[Diagnostic]:
     ]
     faults += _sections(config)
     faults += _numbers(config)
-    for name, receiver in config.receivers.items():
-        faults += _exposed(("receivers", name), receiver)
+    faults += _plain_text(config)
     found = [config.pointer.diagnostic(fault, severity="warning") for fault in faults]
     return sorted(found, key=lambda each: (each.line, each.column, each.code))
 
@@ -60,26 +57,9 @@ def _numbers(config: Config) -> Iterator[Fault]:
             yield Fault(way, "ML107", words, "", f'quote it to mean the text: "{item.text}"')
 
 
-def _models(way: Way, model: BaseModel) -> Iterator[tuple[Way, BaseModel]]:
-    """
-    Yield a model and all models inside it, with their ways.
-    """
-    yield way, model
-    for key, value in model:
-        if isinstance(value, BaseModel):
-            yield from _models((*way, key), value)
-
-
-def _exposed(way: Way, receiver: BaseModel) -> Iterator[Fault]:
-    for at, section in _models(way, receiver):
-        values: Mapping[str, Any] = dict(iter(section))  # a field may be called `keys`
-        endpoint = values.get("endpoint")
-        if "auth" not in values or not isinstance(endpoint, str) or endpoint.startswith(_LOOPBACK):
-            continue
-        tls = values.get("tls")
-        if values["auth"] is None and getattr(tls, "client_ca_file", None) is None:
-            words = f"everybody who reaches {endpoint} may write usage for any customer"
-            yield Fault((*at, "endpoint"), "ML108", words, "", "write `auth: {keys: [...]}`, or bind to 127.0.0.1")
-        elif tls is None:
-            words = f"the tokens of {endpoint} travel in plain text"
-            yield Fault((*at, "endpoint"), "ML108", words, "", "write `tls: {cert_file: ..., key_file: ...}`")
+def _plain_text(config: Config) -> Iterator[Fault]:
+    for name, receiver in config.receivers.items():
+        for way, listener in listeners(("receivers", name), receiver):
+            if exposure(listener, config.auth) is Exposure.PLAIN:
+                words, remedy = plain_words(listener.endpoint)
+                yield Fault((*way, "endpoint"), "ML108", words, "", remedy)

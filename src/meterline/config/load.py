@@ -3,7 +3,7 @@ From a file to a typed config: YAML, substitution, models, plugins, rules; every
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 from meterline.api.exporter import Exporter
 from meterline.api.receiver import Receiver
 from meterline.config.diagnostics import ConfigurationErrors, Diagnostic
+from meterline.config.listeners import listeners
 from meterline.config.loaded import Config
 from meterline.config.model import CoreConfig
 from meterline.config.pointer import Pointer
@@ -21,6 +22,7 @@ from meterline.config.substitute import Substitution
 from meterline.config.validation import Fault, Validation, said
 from meterline.plugins import BrokenPluginError, Kind, UnknownPluginError, load
 from meterline.rules import Problem, RuleConfig, RuleSet, RuleSetError
+from meterline.serving.exposure import Exposure, exposure, open_words
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _OPEN: Final = frozenset({"rules", "ledger", "state", "dedupe", "time", "forget"})
@@ -69,7 +71,8 @@ class _Loader:
         pointer = Pointer(self._name, file, root, redactor)
         rule_set, problems = self._compile(sections)
         found = [pointer.at(span, fault) for span, fault in self._reported]
-        found += [pointer.diagnostic(fault) for fault in (*sections.faults, *problems) if not _unknown(root, fault.way)]
+        faults = (*sections.faults, *problems, *_open_listeners(sections))
+        found += [pointer.diagnostic(fault) for fault in faults if not _unknown(root, fault.way)]
         if found or rule_set is None or sections.core is None:
             raise ConfigurationErrors(found)
         return self._config(sections, sections.core, rule_set, pointer, redactor)
@@ -81,6 +84,7 @@ class _Loader:
             path=self._path,
             ledger=core.ledger,
             receivers=sections.plugins["receivers"],
+            auth=core.auth,
             rules=tuple(sections.rules.values()),
             exporters=sections.plugins["exporters"],
             telemetry=core.telemetry,
@@ -155,6 +159,19 @@ class _Loader:
         except RuleSetError as error:
             return None, [_fault(problem, positions) for problem in error.problems]
         return rule_set, []
+
+
+def _open_listeners(sections: _Sections) -> Iterator[Fault]:
+    """
+    Yield a fault for each listener that would let everybody in. While ``auth`` itself cannot be read, none is judged.
+    """
+    if sections.core is None:
+        return
+    for name, receiver in sections.plugins["receivers"].items():
+        for way, listener in listeners(("receivers", name), receiver):
+            if exposure(listener, sections.core.auth) is Exposure.OPEN:
+                words, remedy = open_words(listener.endpoint)
+                yield Fault((*way, "endpoint"), "ML032", words, "", remedy)
 
 
 def _plugin_type(way: Way, item: Item) -> str | Fault | None:

@@ -12,6 +12,7 @@ from meterline.config.model import DedupeConfig, LedgerConfig, StateConfig, Tele
 from meterline.config.pointer import Pointer
 from meterline.kernel.seam import MeterOptions
 from meterline.rules import RuleConfig, RuleSet
+from meterline.serving.auth_config import AuthConfig
 
 _DEFAULT_BUDGET: Final = 256 * 1_048_576
 
@@ -27,6 +28,7 @@ class Config:
     path: Path
     ledger: LedgerConfig
     receivers: Mapping[str, ReceiverConfig]
+    auth: AuthConfig | None
     rules: tuple[RuleConfig, ...]
     exporters: Mapping[str, ExporterConfig]
     telemetry: TelemetryConfig

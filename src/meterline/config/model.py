@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, NonNegativeFloat, Positi
 from meterline.api.config import PluginConfig, RelativePath, Secret
 from meterline.ledger.model import LedgerOptions
 from meterline.rules.model import RuleConfig
+from meterline.serving.auth_config import AuthConfig
 
 MIB: Final = 1_048_576
 _HOST_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^:\s\[\]/]+):(\d{1,5})")
@@ -160,6 +161,9 @@ class CoreConfig(PluginConfig):
     ledger: LedgerConfig
     receivers: Mapping[str, Any] = Field(
         default_factory=dict, description="By name; the plugin is `type`, by default the name itself."
+    )
+    auth: AuthConfig | None = Field(
+        default=None, description="Who may send, on every listener that has no `auth` of its own; absent: anybody."
     )
     rules: tuple[RuleConfig, ...] = Field(default=(), description="What is usage; see rules.md.")
     exporters: Mapping[str, Any] = Field(

@@ -63,6 +63,15 @@ class ListenerConfig(PluginConfig):
     )
 
     @model_validator(mode="after")
+    def _certificates_are_asked_for(self) -> Self:
+        by_certificate = self.tls is not None and self.tls.client_ca_file is not None
+        if self.auth is not None and self.auth.subjects and not by_certificate:
+            raise ValueError(
+                "reading auth.subjects: no sender is asked for a certificate; write tls.client_ca_file, or leave subjects out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _largest_request_fits(self) -> Self:
         if self.max_in_flight_bytes < 2 * self.max_request_bytes:
             raise ValueError(
