@@ -5,7 +5,7 @@ Configuration of the forward protocol's receiver.
 from collections import Counter
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from meterline.api import PluginConfig, ReceiverConfig
 from meterline.api.network import ListenAddress
@@ -46,6 +46,27 @@ class FluentForwardConfig(ReceiverConfig, ListenerConfig):
     The forward protocol in, from Fluent Bit, Fluentd and their loggers.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "endpoint": "0.0.0.0:24224",
+                    "tls": {"cert_file": "server.pem", "key_file": "server.key"},
+                    "auth": {
+                        "shared_key": {"name": "fleet", "token": "${env:FLUENT_SHARED_KEY:-change-me}"},
+                        "users": [
+                            {
+                                "name": "acme-eu",
+                                "token": "${env:ACME_EU:-change-me-too}",
+                                "customers": ["acme", "acme-*"],
+                            }
+                        ],
+                    },
+                }
+            ]
+        }
+    )
+
     endpoint: ListenAddress = Field(
         default="127.0.0.1:24224", description="Address to listen on; port 0 takes a free one; or unix:/path."
     )
@@ -67,7 +88,7 @@ class FluentForwardConfig(ReceiverConfig, ListenerConfig):
     handshake_timeout_secs: PositiveFloat = Field(
         default=10.0, description="TLS and the handshake must be done by then."
     )
-    body_timeout_secs: PositiveFloat = Field(
+    message_timeout_secs: PositiveFloat = Field(
         default=30.0, description="A message that has begun must be there by then."
     )
-    idle_timeout_secs: PositiveFloat = Field(default=3600.0, description="Close a connection without messages.")
+    silence_timeout_secs: PositiveFloat = Field(default=3600.0, description="Close a connection without messages.")

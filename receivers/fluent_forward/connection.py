@@ -214,7 +214,7 @@ class Connection:
         Return what comes next; b"" at the end. Only the sender's time counts against it.
         """
         begun = self._cutter.buffered > 0
-        limit = self._config.body_timeout_secs - self._spent if begun else self._config.idle_timeout_secs
+        limit = self._config.message_timeout_secs - self._spent if begun else self._config.silence_timeout_secs
         since = self._clock()
         self._interruptible = True
         try:
@@ -264,7 +264,7 @@ class Connection:
         Try until there is room: meanwhile nothing is read, which is how a sender learns of it. Raises OverloadedError when
         it takes as long as a message may take.
         """
-        deadline = self._clock() + self._config.body_timeout_secs
+        deadline = self._clock() + self._config.message_timeout_secs
         while True:
             try:
                 return await attempt()

@@ -4,7 +4,7 @@ Configuration of the receiver of Vector's native protocol.
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import ConfigDict, Field, PositiveInt
 
 from meterline.api import ReceiverConfig
 from meterline.api.network import ListenAddress
@@ -15,6 +15,17 @@ class VectorConfig(ReceiverConfig, GrpcListenerConfig):
     """
     Vector's native protocol in.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "endpoint": "0.0.0.0:6000",
+                    "tls": {"cert_file": "server.pem", "key_file": "server.key", "client_ca_file": "clients.pem"},
+                }
+            ]
+        }
+    )
 
     endpoint: ListenAddress = Field(
         default="127.0.0.1:6000", description="Address to listen on; port 0 takes a free one."

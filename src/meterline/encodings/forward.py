@@ -53,7 +53,8 @@ class Cutter:
     """
     Cuts what comes over a connection into messages, in time linear in its bytes however they come in parts.
 
-    Only a skipping pass looks at them: nothing is made of them here. The C code refuses more than 512 levels.
+    Only a skipping pass looks at them: nothing is made of them here, and nothing is allocated for a length that is only
+    declared. The C code refuses more than 512 levels.
     """
 
     def __init__(self, limit: int) -> None:
@@ -89,7 +90,7 @@ class Cutter:
         Return the next whole message, or None: there is none yet.
 
         :raises UndecodableError: this is no MessagePack, or nested too deep.
-        :raises TooLargeError: the message is over the limit, or says that it will be.
+        :raises TooLargeError: the message is over the limit.
         """
         try:
             self._scan.skip()
@@ -98,7 +99,7 @@ class Cutter:
                 raise self._too_large() from None
             return None
         except _FAILURES as error:
-            raise _failure(error, self._limit) from error
+            raise UndecodableError(f"reading message: it is no MessagePack ({type(error).__name__})") from error
         size = self._scan.tell() - self._start
         if size > self._limit:
             raise self._too_large()
@@ -110,15 +111,6 @@ class Cutter:
 
     def _too_large(self) -> TooLargeError:
         return TooLargeError(f"reading message: it is over max_request_bytes ({self._limit})")
-
-
-def _failure(error: Exception, limit: int) -> Exception:
-    """
-    Return what a failure of the C code means: a declared length beyond the limit, or bytes that are no message.
-    """
-    if "exceeds max_" in str(error):
-        return TooLargeError(f"reading message: a part of it says that it is over max_request_bytes ({limit})")
-    return UndecodableError(f"reading message: it is no MessagePack ({type(error).__name__})")
 
 
 def read(message: bytes) -> Message | None:

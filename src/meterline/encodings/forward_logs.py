@@ -23,6 +23,8 @@ MAX_ITEM_BYTES: Final = 64 * 1024
 """So much of an entry of which no record could be made is kept."""
 
 _EVENT_TIME: Final = b"\x92\xd7\x00"  # an array of two, the first of which is an EventTime as everybody writes it
+_WRAPPED_TIME: Final = b"\x92\x92\xd7\x00"  # the same with metadata, as Fluent Bit 5 writes it
+_NO_METADATA: Final = 0x80
 _SECONDS_AND_NANOS: Final = struct.Struct(">II")
 _PER_SECOND: Final = 10**9
 _GROUP_START: Final = 2**32 - 1  # Fluent Bit writes -1 and -2 into the 32 bits of an EventTime's seconds
@@ -115,11 +117,7 @@ class _Transcoder:
         if len(entry) > self._options.max_event_bytes:
             self._refuse("value_too_long", f"an entry of {len(entry)} bytes is over max_event_bytes", entry)
             return
-        if entry[:3] == _EVENT_TIME:
-            seconds, nanos = _SECONDS_AND_NANOS.unpack_from(entry, 3)
-            found = _Entry(seconds * _PER_SECOND + nanos, {}, _unpack(entry[11:]))
-        else:
-            found = _loose(_unpack(entry))
+        found = _read(entry)
         if type(found.record) is not dict:
             raise UndecodableError("its record is no map")
         if found.time < _GROUP_END * _PER_SECOND or not self._is_marker(found.time, found.record):
@@ -179,6 +177,16 @@ def _blame(error: Exception) -> tuple[str, str]:
         return "too_deep", f"a value is nested deeper than {otlp.MAX_DEPTH} levels"
     what = str(error) if isinstance(error, UndecodableError) else type(error).__name__
     return "undecodable_item", f"an entry is not [time, record]: {what}"
+
+
+def _read(entry: bytes) -> _Entry:
+    if entry[:3] == _EVENT_TIME:
+        seconds, nanos = _SECONDS_AND_NANOS.unpack_from(entry, 3)
+        return _Entry(seconds * _PER_SECOND + nanos, {}, _unpack(entry[11:]))
+    if entry[:4] == _WRAPPED_TIME and entry[12] == _NO_METADATA:
+        seconds, nanos = _SECONDS_AND_NANOS.unpack_from(entry, 4)
+        return _Entry(seconds * _PER_SECOND + nanos, {}, _unpack(entry[13:]))
+    return _loose(_unpack(entry))
 
 
 def _loose(entry: Any) -> _Entry:
