@@ -35,11 +35,11 @@ class PushEndpoint(Endpoint):
         Make a log record of each line.
         """
         if request.head.media_type == _JSON:
-            return Decoded(transcode(read_json(request.body), request.tenant))
+            return Decoded(transcode(read_json(request.body), request.tenant, 2 * self._limit))
         body = request.body
         if not request.head.headers.get("content-encoding"):
             body = implied_snappy(body, self._limit)
-        return Decoded(transcode(read_protobuf(body), request.tenant))
+        return Decoded(transcode(read_protobuf(body), request.tenant, 2 * self._limit))
 
     def answer(self, request: Request, decoded: Decoded, answer: Answer) -> Reply:  # noqa: ARG002 - the seam's
         """

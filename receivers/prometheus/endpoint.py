@@ -68,7 +68,7 @@ class WriteEndpoint(Endpoint):
             self.families.learn(request.principal.name, request.tenant, written.families) if written.families else {}
         )
         chooser = _Chooser(self, request)
-        made = transcode(written, request.tenant, chooser.choose)
+        made = transcode(written, request.tenant, chooser.choose, 2 * self._limit)
         note = Note(made, chooser.remember, learned)
         return Decoded(made.bodies, {**learned, **chooser.remember}, note)
 

@@ -6,7 +6,7 @@ Where a stream's label and an entry's metadata share a name, the metadata holds,
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,7 @@ from meterline.encodings.protobuf import fixed64, length_delimited
 from meterline.encodings.protobuf_fields import LEN, VARINT, fields, signed
 from meterline.encodings.rejects import Reject, rejects
 from meterline.encodings.times import nanoseconds
-from meterline.errors import UndecodableError
+from meterline.errors import TooLargeError, UndecodableError
 
 _NS_PER_SECOND: Final = 1_000_000_000
 _NO_TIME: Final = 10**20
@@ -42,13 +42,19 @@ class Stream(NamedTuple):
     """
 
     labels: Mapping[str, str]
-    entries: Sequence[Entry]
+    entries: Iterable[Entry]
     wrong: str = ""
 
 
-def transcode(streams: Iterable[Stream], tenant: str) -> list[Body]:
+MAX_BYTES: Final = 128 * 1024 * 1024
+_RECORD_BYTES: Final = 96  # of memory beside the record's own bytes: tiny lines must not fill it
+
+
+def transcode(streams: Iterable[Stream], tenant: str, limit: int = MAX_BYTES) -> list[Body]:
     """
     Return the bodies of a request.
+
+    :raises TooLargeError: they would have more than about ``limit`` bytes, since each record repeats its stream's labels.
     """
     records: list[bytes] = []
     refused: list[Reject] = []
@@ -58,8 +64,14 @@ def transcode(streams: Iterable[Stream], tenant: str) -> list[Body]:
             fault = _fault(stream, entry)
             if fault is None:
                 records.append(_record(stream, entry, common))
+                limit -= len(records[-1]) + _RECORD_BYTES
             else:
                 refused.append(Reject(*fault, _document(stream, entry)))
+                limit -= len(refused[-1].item) + _RECORD_BYTES
+            if limit < 0:
+                raise TooLargeError(
+                    "decoding push request: its labels are too large for so many lines; send fewer at once"
+                )
     bodies = [Body(Format.OTLP_LOGS, resource(records, {"tenant.id": tenant} if tenant else {}))] if records else []
     return bodies + rejects(refused)
 
@@ -108,16 +120,15 @@ def read_protobuf(body: bytes) -> Iterator[Stream]:
 
 
 def _stream(buf: bytes, pos: int, end: int) -> Stream:
-    labels, entries = b"", []
+    labels = b""
     for number, kind, at, to in fields(buf, pos, end):
         if (number, kind) == (1, LEN):
             labels = buf[at:to]
-        elif (number, kind) == (2, LEN):
-            entries.append(_entry(buf, at, to))
-    return _labelled(labels, entries)
+    found = fields(buf, pos, end)
+    return _labelled(labels, (_entry(buf, at, to) for number, kind, at, to in found if (number, kind) == (2, LEN)))
 
 
-def _labelled(written: bytes | str, entries: Sequence[Entry]) -> Stream:
+def _labelled(written: bytes | str, entries: Iterable[Entry]) -> Stream:
     try:
         return Stream(parse_labels(written if isinstance(written, str) else written.decode()), entries)
     except UnicodeDecodeError:

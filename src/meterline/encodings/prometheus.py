@@ -7,9 +7,9 @@ a series whose samples sometimes have one and sometimes not is one stream of rea
 
 import json
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from meterline.api import Body, Format
 from meterline.encodings.otlp import CUMULATIVE, key_values, resource
@@ -19,17 +19,18 @@ from meterline.encodings.prometheus_series import Fault, Series, Shape, pairs_of
 from meterline.encodings.prometheus_types import GAUGE_HISTOGRAM, HISTOGRAM, Kind
 from meterline.encodings.protobuf import length_delimited, number, text
 from meterline.encodings.rejects import Reject, rejects
+from meterline.errors import TooLargeError
 
+MAX_BYTES: Final = 128 * 1024 * 1024
 OLDEST_START_MS: Final = 400 * 86_400_000
 """A series that began longer before its sample than this is not new: its start is not looked at."""
 
 _NO_VALUE: Final = b"\x40\x01"  # flags: no recorded value
 _SUM: Final = number(2, CUMULATIVE) + number(3, 1)
 _NO_COUNT: Final = Fault("undecodable_item", "reading histogram: it has no count")
-_BAD_TIME: Final = (
-    Fault("time_in_past", "reading sample: its time is before 1970"),
-    Fault("time_in_future", "reading sample: its time is after 2554"),
-)
+_BEFORE: Final = Fault("time_in_past", "reading sample: its time is before 1970")
+_AFTER: Final = Fault("time_in_future", "reading sample: its time is after 2554")
+_POINT_BYTES: Final = 64  # what is made of a sample beside its attributes
 
 
 class Verdict(NamedTuple):
@@ -57,11 +58,13 @@ class Transcoded:
     dropped: int = 0
 
 
-def transcode(request: WriteRequest, tenant: str, choose: Choose) -> Transcoded:
+def transcode(request: WriteRequest, tenant: str, choose: Choose, limit: int = MAX_BYTES) -> Transcoded:
     """
     Return the bodies of a request; the same for the same request and the same choices.
+
+    :raises TooLargeError: they would have more than about ``limit`` bytes, since each point repeats its series' labels.
     """
-    work = _Work(choose)
+    work = _Work(choose, limit)
     for entry in request.entries:
         work.add(entry)
     made = Transcoded(dropped=work.dropped)
@@ -126,8 +129,9 @@ class _Work:
     One request being transcoded.
     """
 
-    def __init__(self, choose: Choose) -> None:
+    def __init__(self, choose: Choose, limit: int) -> None:
         self._choose = choose
+        self._room = limit
         self._groups: dict[tuple[str, Verdict], _Group] = {}
         self._chosen: dict[Shape, _Group | None] = {}
         self.rejects: list[Reject] = []
@@ -139,9 +143,9 @@ class _Work:
         """
         series, samples = entry.series, entry.samples
         if series.fault is not None:
-            self.rejects += _rejected(entry, entry.samples, series.fault)
-            self.rejects += _rejected(entry, entry.histograms, series.fault)
+            self._reject(entry, series.fault, [*samples, *entry.histograms])
             return
+        self._take((len(samples) + 2 * len(entry.histograms)) * 2 * (len(series.attributes) + _POINT_BYTES))
         group = self._group(series.shape) if samples else None
         if group is None:
             self.dropped += len(samples)
@@ -150,7 +154,7 @@ class _Work:
                 if sample.moment.head:
                     group.add(series, sample)
                 else:
-                    self.rejects += _rejected(entry, (sample,), _BAD_TIME[sample.moment.ms > 0])
+                    self._reject(entry, _bad_time(sample.moment.ms), [sample])
         for histogram in entry.histograms:
             self._observe(entry, histogram)
 
@@ -159,8 +163,8 @@ class _Work:
         Take a native histogram as the two series of a classic one that can be billed, ``_count`` and ``_sum``.
         """
         if not histogram.observed or not histogram.moment.head:
-            fault = _BAD_TIME[histogram.moment.ms > 0] if histogram.observed else _NO_COUNT
-            self.rejects += _rejected(entry, (histogram,), fault)
+            fault = _bad_time(histogram.moment.ms) if histogram.observed else _NO_COUNT
+            self._reject(entry, fault, [histogram])
             return
         shape = entry.series.shape._replace(metric_type=GAUGE_HISTOGRAM if histogram.gauge else HISTOGRAM)
         for suffix, value in (("_count", histogram.observed), ("_sum", histogram.total)):
@@ -169,6 +173,19 @@ class _Work:
                 group.observe(entry.series, histogram, value)
             elif suffix == "_count":
                 self.dropped += 1
+
+    def _reject(self, entry: Entry, fault: Fault, items: Sequence[Sample | Histogram]) -> None:
+        if items:
+            reject = _rejected(entry, fault, items)
+            self._take(len(reject.item))
+            self.rejects.append(reject)
+
+    def _take(self, nbytes: int) -> None:
+        self._room -= nbytes
+        if self._room < 0:
+            raise TooLargeError(
+                "decoding write request: its labels are too large for so many samples; send fewer at once"
+            )
 
     def _group(self, shape: Shape) -> _Group | None:
         try:
@@ -192,20 +209,25 @@ class _Work:
                 yield text(1, name) + data + key_values(12, said)
 
 
-def _rejected(entry: Entry, items: Iterable[Sample | Histogram], fault: Fault) -> Iterator[Reject]:
+def _bad_time(ms: int) -> Fault:
+    return _AFTER if ms > 0 else _BEFORE
+
+
+def _rejected(entry: Entry, fault: Fault, items: Iterable[Sample | Histogram]) -> Reject:
+    """
+    Return what of a TimeSeries cannot be points as one reject, readable by people.
+    """
     labels = [[part.decode(errors="backslashreplace") for part in pair] for pair in pairs_of(entry.key)]
-    for item in items:
-        document = {"labels": labels, "timestamp": item.moment.ms, **_written(item)}
-        yield Reject(fault.reason, fault.detail, json.dumps(document, ensure_ascii=False).encode())
+    document = {"labels": labels, "samples": [_written(item) for item in items]}
+    return Reject(fault.reason, fault.detail, json.dumps(document, ensure_ascii=False).encode())
 
 
-def _written(item: Sample | Histogram) -> dict[str, str]:
+def _written(item: Sample | Histogram) -> dict[str, Any]:
     if isinstance(item, Sample):
-        return {"value": _double(item.value)}
-    count = item.observed and (
-        _double(item.observed[1:]) if item.observed[0] == 0x21 else str(struct.unpack("<q", item.observed[1:])[0])
-    )
-    return {"count": str(count or ""), "sum": _double(item.total[1:])}
+        return {"timestamp": item.moment.ms, "value": _double(item.value)}
+    count = item.observed[1:]
+    read = _double(count) if item.observed[:1] == b"\x21" else str(int.from_bytes(count, "little"))
+    return {"timestamp": item.moment.ms, "count": read if count else "", "sum": _double(item.total[1:])}
 
 
 def _double(value: bytes) -> str:

@@ -4,14 +4,16 @@ Reading Prometheus remote write requests, versions 1.0 and 2.0 (prometheus.Write
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from meterline.encodings.prometheus_samples import Histogram, Moment, Sample, Walk
-from meterline.encodings.prometheus_series import Fault, Key, Series, SeriesReader, faulty
+from meterline.encodings.prometheus_series import MAX_LABELS, TOO_MANY, Fault, Key, Series, SeriesReader, faulty
 from meterline.encodings.protobuf import length_delimited
 from meterline.encodings.protobuf import varint as encoded
 from meterline.encodings.protobuf_fields import LEN, VARINT, Field, broken, fields, signed, varint, varints
 from meterline.errors import UndecodableError
+
+_MAX_REFS: Final = 10 * MAX_LABELS  # bytes
 
 
 class Entry(NamedTuple):
@@ -62,9 +64,11 @@ def read_v1(body: bytes, reader: SeriesReader) -> WriteRequest:
     Read a prometheus.WriteRequest.
 
     :raises UndecodableError: broken wire structure, or the fields of another version.
+    :raises TooLargeError: too many parts.
     """
     walk, request = Walk(body), WriteRequest()
     for number, kind, at, to in fields(body):
+        walk.take()
         if (number, kind) == (1, LEN):
             parts = _parts(walk, at, to, _labels_v1, _other_v1)
             request.exemplars += parts.exemplars
@@ -84,11 +88,13 @@ def read_v2(body: bytes, reader: SeriesReader) -> WriteRequest:
     Read an io.prometheus.write.v2.Request.
 
     :raises UndecodableError: broken wire structure, or the fields of another version.
+    :raises TooLargeError: too many parts.
     """
     walk, request = Walk(body), WriteRequest()
     symbols: list[bytes] = []
     found: list[_Parts] = []
     for number, kind, at, to in fields(body):
+        walk.take()
         if (number, kind) == (4, LEN):
             symbols.append(body[at:to])
         elif (number, kind) == (5, LEN):
@@ -108,15 +114,23 @@ def _entry_v2(parts: _Parts, symbols: Sequence[bytes], reader: SeriesReader) -> 
     if parts.created:
         samples = [sample._replace(moment=_since(sample.moment, parts.created)) for sample in samples]
         histograms = [item._replace(moment=_since(item.moment, parts.created)) for item in histograms]
+    key = _key_v2(parts, symbols)
+    if isinstance(key, Fault):
+        return Entry(faulty(key), (), samples, histograms)
+    return Entry(reader.series(key), key, samples, histograms)
+
+
+def _key_v2(parts: _Parts, symbols: Sequence[bytes]) -> Key | Fault:
+    refs = parts.all_labels()
+    if len(refs) > _MAX_REFS:
+        return TOO_MANY
     try:
-        texts = [symbols[ref] for ref in varints(parts.all_labels())]
+        texts = [symbols[ref] for ref in varints(refs)]
     except IndexError:
         texts = [b""]
     if len(texts) % 2:
-        wrong = Fault("undecodable_item", "reading labels: their references are odd in number, or beyond the symbols")
-        return Entry(faulty(wrong), (), samples, histograms)
-    key: Key = (*texts, parts.metric_type)
-    return Entry(reader.series(key), key, samples, histograms)
+        return Fault("undecodable_item", "reading labels: their references are odd in number, or beyond the symbols")
+    return (*texts, parts.metric_type)
 
 
 def _since(moment: Moment, created: int) -> Moment:
@@ -132,6 +146,7 @@ def _parts(walk: Walk, pos: int, end: int, labels: _Labels, other: _Other) -> _P
     pos = walk.samples(pos, end, parts.samples)
     if pos < end:
         for got in fields(walk.body, pos, end):
+            walk.take()
             if got[:2] == (2, LEN):
                 parts.samples.append(walk.sample(got[2], got[3]))
             else:

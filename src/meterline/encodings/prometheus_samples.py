@@ -8,11 +8,15 @@ import struct
 from typing import Final, NamedTuple
 
 from meterline.encodings.protobuf_fields import I64, LEN, VARINT, broken, fields, signed
+from meterline.errors import TooLargeError
 
 STALE: Final = struct.pack("<Q", 0x7FF0000000000002)
 """The value of a sample that ends its series; also a NaN, which only its bits tell from others."""
 
 ZERO: Final = bytes(8)
+
+MAX_ITEMS: Final = 250_000
+"""Series, samples, symbols and families of one request; senders write some thousands (Prometheus: at most 2,000 samples)."""
 
 _NS_PER_MS: Final = 1_000_000
 _MAX_TIME: Final = 2**64 - 1
@@ -61,6 +65,19 @@ class Walk:
         self.body = body
         self.times: dict[bytes, Moment] = {}
         self.metadata: dict[bytes, tuple[bytes, int]] = {}
+        self._room = MAX_ITEMS
+
+    def take(self, items: int = 1) -> None:
+        """
+        Count parts of the request: tiny ones must not fill the memory.
+
+        :raises TooLargeError: there are too many.
+        """
+        self._room -= items
+        if self._room < 0:
+            raise TooLargeError(
+                f"decoding write request: it has more than {MAX_ITEMS:,} parts; send fewer samples at once"
+            )
 
     def samples(self, pos: int, end: int, found: list[Sample]) -> int:
         """
@@ -69,7 +86,7 @@ class Walk:
         Runs once a sample: written out (benchmarks, CPU per point of remote write).
         """
         buf, times = self.body, self.times
-        while pos + 2 < end and buf[pos] == 0x12 and buf[pos + 1] < 0x80:
+        while pos + 2 < end and buf[pos] == 0x12 and buf[pos + 1] < 0x80 and len(found) <= MAX_ITEMS:
             pos += 2
             after = pos + buf[pos - 1]
             if after > end:
@@ -81,6 +98,7 @@ class Walk:
             else:
                 found.append(Sample(buf[pos + 1 : begin] or ZERO, moment))
             pos = after
+        self.take(len(found))
         return pos
 
     def sample(self, pos: int, end: int) -> Sample:

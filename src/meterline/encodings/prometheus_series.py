@@ -4,6 +4,7 @@ Prometheus label sets as OTLP attributes, each made once: a sender writes the sa
 
 import threading
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from meterline.encodings.prometheus_types import TYPES
@@ -13,11 +14,15 @@ from meterline.encodings.protobuf_fields import LEN, fields
 MAX_CACHED_BYTES: Final = 32 * 1024 * 1024
 """Of each of two generations; an entry that is asked for again moves to the younger one."""
 
+MAX_LABELS: Final = 1_024
+"""Of one series; what a sender may send is fewer still (``Limits.max_attributes``)."""
+
+_MAX_CACHED_KEY: Final = 65_536
 _ENTRY_BYTES: Final = 600  # of the objects around the bytes
 _POINT_BYTES: Final = 18  # a time and a value, each with its tag
 
 Pair: TypeAlias = tuple[bytes, bytes]
-Key: TypeAlias = "bytes | tuple[bytes | int, ...]"
+Key: TypeAlias = bytes | tuple[bytes | int, ...]
 """What a label set is found by: the label fields of version 1.0; of 2.0 the texts in their order, and the metric's type."""
 
 
@@ -56,6 +61,8 @@ class Series:
         self.fault = fault
 
 
+TOO_MANY: Final = Fault("too_many_attributes", f"reading labels: there are more than {MAX_LABELS:,}")
+
 _NOTHING: Final = Shape("", "", "", 0, False)
 
 
@@ -89,6 +96,8 @@ class SeriesReader:
         size = (
             len(key) if isinstance(key, bytes) else sum(len(text) + 50 for text in key[:-1] if isinstance(text, bytes))
         )
+        if size > _MAX_CACHED_KEY:
+            return
         with self._lock:
             self._nbytes += size + len(series.attributes) + _ENTRY_BYTES
             if self._nbytes > MAX_CACHED_BYTES:
@@ -120,14 +129,15 @@ def faulty(fault: Fault) -> Series:
 
 def pairs_of(key: Key) -> list[Pair]:
     """
-    Return the labels behind a key.
+    Return the labels behind a key; of too many, the first and one more.
 
     :raises UndecodableError: broken wire structure.
     """
     if isinstance(key, bytes):
-        return [_pair(key, at, to) for number, kind, at, to in fields(key) if (number, kind) == (1, LEN)]
+        found = (_pair(key, at, to) for number, kind, at, to in fields(key) if (number, kind) == (1, LEN))
+        return list(islice(found, MAX_LABELS + 1))
     texts = [text for text in key if isinstance(text, bytes)]
-    return list(zip(texts[::2], texts[1::2], strict=True))
+    return list(zip(texts[::2], texts[1::2], strict=True))[: MAX_LABELS + 1]
 
 
 def _pair(buf: bytes, pos: int, end: int) -> Pair:
@@ -141,6 +151,8 @@ def _pair(buf: bytes, pos: int, end: int) -> Pair:
 
 
 def _fault(pairs: Sequence[Pair]) -> Fault | None:
+    if len(pairs) > MAX_LABELS:
+        return TOO_MANY
     try:
         for text in (text for pair in pairs for text in pair):
             text.decode()

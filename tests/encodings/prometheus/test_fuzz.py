@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline.api import UndecodableError
+from meterline.api import TooLargeError, UndecodableError
 from meterline.encodings.prometheus import Verdict, transcode
 from meterline.encodings.prometheus_read import read_v1, read_v2
 from meterline.encodings.prometheus_series import SeriesReader
@@ -33,9 +33,9 @@ series = st.builds(
 
 def run(read: Any, body: bytes) -> None:
     """
-    Read and transcode; only UndecodableError may come of it.
+    Read and transcode; nothing but a refusal for good may come of it.
     """
-    with contextlib.suppress(UndecodableError):
+    with contextlib.suppress(UndecodableError, TooLargeError):
         request = read(body, SeriesReader(("cluster", "__replica__")))
         transcode(request, "", lambda _: Verdict("counter"))
 
@@ -44,7 +44,7 @@ def run(read: Any, body: bytes) -> None:
 @given(body=st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(read: Any, body: bytes) -> None:
     """
-    Nothing but UndecodableError comes out.
+    Nothing but a refusal for good comes out.
     """
     run(read, body)
 
@@ -78,12 +78,12 @@ def test_both_versions_make_the_same_of_the_same_series(written: list[Written]) 
     [field(1, b""), field(1, field(2, b"") * 1), field(3, b""), field(1, field(2, b"\x10\x01") + field(1, b""))],
     ids=["series", "samples", "metadata", "turned"],
 )
-def test_a_hundred_thousand_tiny_parts_cost_linear_time(tiny: bytes) -> None:
+def test_many_tiny_parts_cost_linear_time(tiny: bytes) -> None:
     """
     Ten times as many parts cost about ten times as much.
     """
     took = []
-    for count in (10_000, 100_000):
+    for count in (6_000, 60_000):
         begin = time.thread_time()
         run(read_v1, tiny * count)
         took.append(time.thread_time() - begin)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from meterline.api import UndecodableError
+from meterline.api import TooLargeError, UndecodableError
 from meterline.encodings.prometheus import OLDEST_START_MS, Verdict, transcode
 from meterline.encodings.prometheus_read import read_v1, read_v2
 from meterline.encodings.prometheus_series import SeriesReader, Shape
@@ -216,13 +216,13 @@ def test_metadata_in_labels_is_no_identity_either(read: Any) -> None:
 )
 def test_labels_that_are_no_series_reject_their_samples_alone(read: Any, labels: Any) -> None:
     """
-    Each sample becomes a reject that shows labels and values; the neighbours are points, and all count as written.
+    The series becomes a reject that shows labels and values; the neighbours are points, and all count as written.
     """
     found = read([Written(labels, [sample(1.5, MS), sample(2.0, MS + 1)]), Written(LABELS, [sample(1.0, MS)])])
 
-    assert [reason for reason, _ in found.rejects] == ["undecodable_item"] * 2
     pairs = sorted(labels.items()) if isinstance(labels, dict) else labels
-    assert found.rejects[0][1] == {"labels": [list(pair) for pair in pairs], "timestamp": MS, "value": "1.5"}
+    shown = [{"timestamp": MS, "value": "1.5"}, {"timestamp": MS + 1, "value": "2.0"}]
+    assert found.rejects == [("undecodable_item", {"labels": [list(pair) for pair in pairs], "samples": shown})]
     assert len(found.points("calls_total")) == 1
     assert found.made.samples == 3
 
@@ -340,7 +340,10 @@ def test_a_native_histogram_without_count_is_rejected(read: Any) -> None:
     found = read([Written({"__name__": "d"}, histograms=[varint(15 << 3) + varint(MS)])])
 
     assert found.rejects == [
-        ("undecodable_item", {"labels": [["__name__", "d"]], "timestamp": MS, "count": "", "sum": "0.0"})
+        (
+            "undecodable_item",
+            {"labels": [["__name__", "d"]], "samples": [{"timestamp": MS, "count": "", "sum": "0.0"}]},
+        )
     ]
     assert found.made.histograms == 1
 
@@ -435,3 +438,28 @@ def test_the_same_bytes_make_the_same_bodies_however_often(read: Any) -> None:
     series = [Written({**LABELS, "n": str(n % 7)}, [sample(n / 8, MS + n)]) for n in range(50)]
 
     assert read(series).made.bodies == read(series).made.bodies
+
+
+def test_more_labels_than_anybody_has_reject_their_series_alone(read: Any) -> None:
+    """
+    However many there are, little of them is kept.
+    """
+    many = {f"l{n}": "x" for n in range(5_000)}
+
+    found = read([Written({**LABELS, **many}, [sample(1.0, MS)]), Written(LABELS, [sample(1.0, MS)])])
+
+    assert [reason for reason, _ in found.rejects] == ["too_many_attributes"]
+    assert len(found.points("calls_total")) == 1
+
+
+def test_tiny_parts_and_labels_that_multiply_are_too_large() -> None:
+    """
+    What would take far more memory than the request itself is refused.
+    """
+    tiny = request_v1([Written(LABELS, [sample(0.0, 1)] * 250_001)])
+    with pytest.raises(TooLargeError, match="parts"):
+        read_v1(tiny, SeriesReader(None))
+
+    heavy = request_v1([Written({**LABELS, "note": "x" * 60_000}, [sample(1.0, n) for n in range(1, 2_000)])])
+    with pytest.raises(TooLargeError, match="labels"):
+        transcode(read_v1(heavy, SeriesReader(None)), "", lambda _: COUNTER)
