@@ -49,11 +49,11 @@ def test_golden_vectors(row: list[str]) -> None:
 
 def test_the_page_has_a_vector_of_every_form() -> None:
     """
-    Windows d, i, n, c and none, and log identities s, c, p are all documented by example.
+    Windows d, i, n, c and none, and identities without one, s, c, p, k, are all documented by example.
     """
     rows = vectors()
     assert {row[3][:2] for row in rows} == {"64", "69", "6e", "63", ""}
-    assert {row[2][:2] for row in rows if not row[3]} == {"73", "63", "70"}
+    assert {row[2][:2] for row in rows if not row[3]} == {"73", "63", "70", "6b"}
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,17 @@ def test_windows_are_the_documented_bytes(made: bytes, place: int) -> None:
     assert made.hex() == vectors()[place][3]
 
 
-def test_log_identities_are_the_documented_bytes() -> None:
+def test_identities_are_the_documented_bytes() -> None:
     """
     The identity functions make the bytes in the table.
     """
     made = [
+        record_ids.keyed_identity("acme", "order-7"),
         record_ids.selected_identity("acme", b"sv1-"),
         record_ids.content_identity(STREAM),
         record_ids.positional_identity(bytes(range(32)), 7),
     ]
-    assert [identity.hex() for identity in made] == [row[2] for row in vectors()[-3:]]
+    assert [identity.hex() for identity in made] == [row[2] for row in vectors()[-4:]]
 
 
 def test_parts_cannot_be_shifted_into_each_other() -> None:

@@ -2,8 +2,10 @@
 Usage that is told as it is: records of kind manual, their identity, and what is refused.
 """
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,3 +298,13 @@ def test_any_bytes(data: bytes) -> None:
     except UndecodableError:
         return
     assert len(applied.items) == applied.points
+
+
+def test_the_documented_vector(harness: Make) -> None:
+    """The id on the page is that of the record."""
+    page = (Path(__file__).parents[2] / "docs" / "record-ids.md").read_text(encoding="utf-8")
+    vector = json.loads(page.split("```json told\n")[1].split("```")[0])
+    h = harness()
+    h.received_at = vector["time"]
+    told = UsageItem(vector["customer"], vector["dimension"], vector["value"], vector["time"], vector["metadata"])
+    assert tell(h, told).items == (ItemResult("recorded", vector["id"]),)

@@ -1,5 +1,5 @@
 """
-Usage that is told as it is (meterline.usage.v1.RecordUsageRequest): no rules, one record an item. Meanings: docs/usage.md.
+Usage that is told as it is (meterline.usage.v1.RecordUsageRequest): no rules, one record an item. Meanings: docs/receivers/usage.md.
 
 An item is told from its repeat by the customer and its idempotency key, or else by all that it says and how many equal ones
 came before it in its request. The id store remembers a hash of what was said in the place of an amount, so that a key that
