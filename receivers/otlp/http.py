@@ -11,7 +11,6 @@ from meterline.encodings import otlp_json
 from meterline.receivers.otlp import answers, http_answers
 from meterline.receivers.otlp.config import OtlpHttpConfig
 from meterline.receivers.otlp.http_answers import Encoding
-from meterline.serving.config import HttpListenerConfig
 from meterline.serving.seam import Decoded, Endpoint, Head, Refusal, Reply, Request
 
 _LINES: Final = ("application/x-ndjson", "application/ndjson")
@@ -87,15 +86,6 @@ class ExportEndpoint(Endpoint):
         Say it as a google.rpc.Status, in protobuf to who sent protobuf, else in JSON, which people can read.
         """
         return http_answers.status(refusal, _ENCODINGS.get(head.media_type, Encoding.JSON), head.media_type)
-
-
-def listener_config(config: OtlpHttpConfig) -> HttpListenerConfig:
-    """
-    Return what receivers that share the listener must agree on.
-    """
-    return HttpListenerConfig.model_construct(
-        **{name: getattr(config, name) for name in HttpListenerConfig.model_fields}
-    )
 
 
 def endpoints(config: OtlpHttpConfig) -> tuple[ExportEndpoint, ExportEndpoint]:
