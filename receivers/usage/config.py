@@ -4,7 +4,7 @@ Configuration of the usage receiver.
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from meterline.api import ReceiverConfig
 from meterline.serving.config import GrpcSection, HttpSection
@@ -16,6 +16,8 @@ class UsageReceiverConfig(ReceiverConfig):
     """
     Usage records in, over HTTP, gRPC or both.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"http": {"endpoint": "127.0.0.1:4318"}, "grpc": {}}]})
 
     http: HttpSection = Field(
         default=None, description="The HTTP listener; `http: {}` takes all defaults; absent: none."
