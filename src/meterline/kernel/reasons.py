@@ -26,10 +26,18 @@ class Reason(Enum):
         "An attribute or body value is nested deeper than 64 levels, or than the sender may send.",
     )
     DUPLICATE_KEY = ("duplicate_key", "raw", "An attribute key that a rule reads stands twice.")
-    NO_VALUE = ("no_value", "raw", "The point has no value.")
-    NOT_A_NUMBER = ("not_a_number", "raw", "The value is NaN or infinite, or a log's quantity is not a number.")
+    NO_VALUE = ("no_value", "raw", "The point or usage record has no value.")
+    NOT_A_NUMBER = (
+        "not_a_number",
+        "raw",
+        "The value is NaN or infinite, or the quantity of a log or usage record is not a plain number.",
+    )
     OUT_OF_RANGE = ("out_of_range", "raw", "The reading is 10^20 or larger.")
-    NEGATIVE_VALUE = ("negative_value", "raw", "A monotonic sum, or a quantity without allow_negative, is below zero.")
+    NEGATIVE_VALUE = (
+        "negative_value",
+        "raw",
+        "A monotonic sum, a usage record, or a quantity without allow_negative is below zero.",
+    )
     TIME_MISSING = ("time_missing", "raw", "The point has no time.")
     START_AFTER_TIME = ("start_after_time", "raw", "The start of the window is after its end.")
     TIME_IN_FUTURE = ("time_in_future", "raw", "The time is further ahead than time.max_future_secs.")
