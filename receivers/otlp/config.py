@@ -4,7 +4,7 @@ Configuration of the OTLP receiver.
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from meterline.api import ReceiverConfig
 from meterline.serving.config import GrpcSection, HttpListenerConfig
@@ -41,6 +41,12 @@ class OtlpReceiverConfig(ReceiverConfig):
     """
     OTLP in, over gRPC, HTTP or both.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"grpc": {"endpoint": "127.0.0.1:4317"}, "http": {"endpoint": "127.0.0.1:4318"}}],
+        }
+    )
 
     grpc: GrpcSection = Field(
         default=None, description="The gRPC listener; `grpc: {}` takes all defaults; absent: none."
