@@ -12,7 +12,13 @@ from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Applied
 
 HOUR_NS = 3_600 * 10**9
-SIGNALS = {Format.OTLP_METRICS: "metric_points", Format.OTLP_LOGS: "log_records"}
+SIGNALS = {
+    Format.OTLP_METRICS: "metric_points",
+    Format.TRANSCODED_METRICS: "metric_points",
+    Format.OTLP_LOGS: "log_records",
+    Format.USAGE: "usage_records",
+    Format.REJECTS: "rejects",
+}
 OUTCOMES = ("recorded", "quarantined", "duplicate", "no_usage", "unmatched")
 
 
@@ -22,7 +28,7 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self._points: dict[tuple[str, Format, str], int] = defaultdict(int)
+        self._points: dict[tuple[str, str, str], int] = defaultdict(int)
         self._reasons: dict[Reason, int] = defaultdict(int)
         self._undecodable: dict[str, int] = defaultdict(int)
         self._internal_errors = 0
@@ -34,7 +40,7 @@ class Tally:
         """
         for name in OUTCOMES:
             if count := getattr(outcome, name):
-                self._points[parcel.receiver, parcel.fmt, name] += count
+                self._points[parcel.receiver, SIGNALS[parcel.fmt], name] += count
         hour, points, future = self._hour if self._hour[0] == now_ns // HOUR_NS else (now_ns // HOUR_NS, 0, 0)
         if outcome.reasons:
             for reason, count in outcome.reasons.items():
@@ -65,8 +71,8 @@ class Tally:
         """
         Return points by receiver, signal and outcome, quarantined points by reason, and refused bodies.
         """
-        for (receiver, fmt, outcome), count in list(self._points.items()):
-            labels = {"receiver": receiver, "signal": SIGNALS[fmt], "outcome": outcome}
+        for (receiver, signal, outcome), count in list(self._points.items()):
+            labels = {"receiver": receiver, "signal": signal, "outcome": outcome}
             yield Sample("meterline_intake_points", labels, count)
         for reason, count in list(self._reasons.items()):
             yield Sample("meterline_intake_quarantined_points", {"reason": reason.code}, count)
