@@ -5,6 +5,7 @@ Configuration of credentials: who may send, for whom, and how much.
 import hashlib
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
 
@@ -174,7 +175,7 @@ class OidcConfig(RightsConfig):
             if getattr(self, right) is not None and getattr(self, f"{right}_claim") is not None:
                 raise ValueError(f"reading oidc: {right} and {right}_claim are both given; write one of them")
         for url in (self.issuer, self.jwks_url):
-            if url is not None and not _may_be_asked(url):
+            if url is not None and not cannot_be_forged(url):
                 raise ValueError(f"reading oidc: '{url}' can be forged on its way; write an https:// URL")
         return self
 
@@ -186,8 +187,15 @@ class OidcConfig(RightsConfig):
         return (self.audience,) if isinstance(self.audience, str) else self.audience
 
 
-def _may_be_asked(url: str) -> bool:
-    return url.startswith(("https://", "http://127.0.0.1", "http://localhost", "http://[::1]"))
+def cannot_be_forged(url: str) -> bool:
+    """
+    Say whether what a URL answers can be trusted: HTTPS, or this machine.
+    """
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"))
+    except ValueError:
+        return False
 
 
 class AuthConfig(PluginConfig):

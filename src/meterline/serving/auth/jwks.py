@@ -14,7 +14,7 @@ import jwt
 import urllib3
 
 from meterline.api import Clock, RetryableError
-from meterline.serving.auth_config import OidcConfig
+from meterline.serving.auth_config import OidcConfig, cannot_be_forged
 
 MIN_REFETCH_SECS = 10.0
 """No two fetches within this, whatever tokens name: a flood of unknown keys is no flood at the provider."""
@@ -133,7 +133,7 @@ def fetch_keys(config: OidcConfig) -> tuple[jwt.PyJWK, ...]:
             url = discovered.get("jwks_uri")
             if discovered.get("issuer") != config.issuer or not isinstance(url, str):
                 raise FetchError("the discovery document is another issuer's, or has no jwks_uri")
-            if not url.startswith(("https://", "http://")) or url[:5] != config.issuer[:5]:
+            if not cannot_be_forged(url):
                 raise FetchError("the discovery document names a jwks_uri that is no https:// URL")
         found = _document(pool, url, config.timeout_secs).get("keys")
     if not isinstance(found, list):
