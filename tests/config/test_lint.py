@@ -200,6 +200,14 @@ def test_configs_that_do_nothing(load: Load) -> None:
     assert messages == ["there is no receiver: nothing can come in", "there is no rule: every point will be unmatched"]
 
 
+def test_usage_needs_no_rule(load: Load) -> None:
+    """Records that are told need no rule; points beside them do."""
+    usage = "usage: {http: {}}"
+    assert lint(load(f"ledger: {{path: x}}\nreceivers: {{{usage}}}")) == []
+    (warning,) = lint(load(f"ledger: {{path: x}}\nreceivers: {{{usage}, otlp: {{grpc: {{}}}}}}"))
+    assert warning.code == "ML110"
+
+
 def test_forgetting_an_exporter_that_is_there(section: Load) -> None:
     """``forget`` is for exporters that are gone."""
     warnings: Any = lint(section(f"rules: [{{{A}}}]\nexporters: {{file: {{path: x}}}}\nforget: [gone, file]"))

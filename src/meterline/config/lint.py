@@ -36,7 +36,7 @@ def _sections(config: Config) -> Iterator[Fault]:
         yield Fault(
             (), "ML110", "there is no receiver: nothing can come in", "", "write `receivers: {otlp: {grpc: {}}}`"
         )
-    if not config.rules:
+    if not config.rules and {receiver.type for receiver in config.receivers.values()} != {"usage"}:
         yield Fault((), "ML110", "there is no rule: every point will be unmatched", "", "write at least one rule")
     for name in config.forget:
         if name in config.exporters:
