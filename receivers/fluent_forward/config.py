@@ -3,13 +3,13 @@ Configuration of the forward protocol's receiver.
 """
 
 from collections import Counter
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from meterline.api import PluginConfig, ReceiverConfig
 from meterline.api.network import ListenAddress
-from meterline.serving.auth_config import KeyConfig
+from meterline.serving.auth_config import KeyConfig, SubjectConfig
 from meterline.serving.config import ListenerConfig
 
 MAX_EVENT_BYTES = 262_144
@@ -19,6 +19,9 @@ class ForwardAuthConfig(PluginConfig):
     """
     Who may send. The protocol's handshake proves who knows a secret without sending it, so both sides must have it as it is.
     """
+
+    subjects: ClassVar[tuple[SubjectConfig, ...]] = ()
+    """As in ``AuthConfig``: none, since with a handshake a certificate says nothing of who sends."""
 
     shared_key: KeyConfig = Field(
         description="What all senders know: its `token` is their shared_key. Without users, its name is the principal."

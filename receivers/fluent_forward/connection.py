@@ -128,12 +128,12 @@ class Connection:
             self._tenant = self._server.authenticator.tenant(self._principal, None)
             with Held(self._server.budget, self._server.intake) as held:
                 await self._exchange(held)
+        except TimeoutError:  # an OSError, too
+            self._server.refused("deadline_exceeded", "the handshake was not done in time", self._peer)
         except (OSError, EOFError):
             pass  # it went away, or never spoke TLS
         except (UnauthenticatedError, UndecodableError, TooLargeError) as error:
             self._refused(error)
-        except TimeoutError:
-            self._server.refused("deadline_exceeded", "the handshake was not done in time", self._peer)
         finally:
             await self._close()
 

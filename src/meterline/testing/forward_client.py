@@ -79,7 +79,7 @@ class ForwardClient:
         self.socket.settimeout(ANSWER_SECS)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
-        self._unpacker = msgpack.Unpacker(raw=False, strict_map_key=False)
+        self._unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, unicode_errors="surrogateescape")
 
     def __enter__(self) -> Self:
         return self
