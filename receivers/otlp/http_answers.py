@@ -48,7 +48,7 @@ _CODES: Final[Mapping[Cause, int]] = {
     Cause.MEDIA_TYPE: code_pb2.INVALID_ARGUMENT,
     Cause.RETRY: code_pb2.UNAVAILABLE,
 }
-_BAD_REQUEST_FIELDS: Final = {Cause.UNDECODABLE: "body", Cause.MEDIA_TYPE: "content-type"}
+_BAD_REQUEST_FIELDS: Final = {Cause.UNDECODABLE: "body", Cause.MEDIA_TYPE: "headers"}
 
 
 def json_response(answer: Answer, rejected: str) -> bytes:
