@@ -9,7 +9,6 @@ more is read, so that its sender notices.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -138,10 +137,15 @@ class Connection:
             await self._close()
 
     async def _close(self) -> None:
+        """
+        Close, after what is written has gone out; a sender that does not take it is cut off.
+        """
         self._writer.close()
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECS):
+        try:
+            async with asyncio.timeout(0 if self._deaf else _CLOSE_SECS):
                 await self._writer.wait_closed()
+        except OSError:
+            self._writer.transport.abort()
 
     def stop(self) -> None:
         """

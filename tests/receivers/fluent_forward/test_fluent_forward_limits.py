@@ -221,13 +221,13 @@ def drip_all(client: ForwardClient, data: bytes) -> bool:
     """
     Send the same again and again, reading nothing, until the server has closed the connection.
     """
-    deadline = time.monotonic() + 30
     try:
-        while time.monotonic() < deadline:
+        while True:
             client.send(data)
+    except TimeoutError:
+        return False
     except OSError:
         return True
-    return False
 
 
 def test_a_sender_that_does_not_read_its_answers_is_let_go(
