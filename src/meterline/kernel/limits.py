@@ -60,13 +60,14 @@ def extent(entries: Sequence[bytes]) -> Extent:
         _, read, raw_key, _, _ = canonical.read_entry(entry)
         key = max(key, len(raw_key))
         value = max(value, _size(read, len(entry) - len(raw_key)))
-        depth = max(depth, nesting(read))
+        if isinstance(read, list | dict):
+            depth = max(depth, nesting(read))
     return Extent(len(entries), key, value, depth)
 
 
 def _size(value: Any, encoded: int) -> int:
     if isinstance(value, str):
-        return len(value.encode())
+        return len(value) if value.isascii() else len(value.encode())
     return len(value) if isinstance(value, bytes) else encoded
 
 
