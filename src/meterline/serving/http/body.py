@@ -18,13 +18,16 @@ Wire = bytes | bytearray
 
 def check_head(request: web.BaseRequest, max_bytes: int) -> None:
     """
-    Hold the request line and headers against their budget.
+    Hold the request line and headers against their budget, and the framing of the body against what we read.
 
-    :raises UndecodableError: they are over it.
+    :raises UndecodableError: it is over the budget, or another server might read the body otherwise.
     """
     size = len(request.raw_path) + sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
     if size > max_bytes:
         raise UndecodableError("reading request: its headers are over max_header_bytes")
+    coding = request.headers.get("Transfer-Encoding")
+    if coding is not None and coding.strip().lower() != "chunked":
+        raise UndecodableError("reading request: its Transfer-Encoding is not `chunked`")
 
 
 def check_length(head: Head, limit: int) -> None:
@@ -32,11 +35,7 @@ def check_length(head: Head, limit: int) -> None:
     Refuse by what the head says of the body.
 
     :raises TooLargeError: it is over the limit.
-    :raises UndecodableError: it is framed in a way that is not HTTP, or that we do not read.
     """
-    coding = head.headers.get("transfer-encoding")
-    if coding is not None and coding.strip().lower() != "chunked":
-        raise UndecodableError("reading request: its Transfer-Encoding is not `chunked`")
     length = head.headers.get("content-length")
     if length is not None and int(length) > limit:
         raise TooLargeError(_TOO_LARGE)

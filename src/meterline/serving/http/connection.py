@@ -60,6 +60,7 @@ class Connection(web.RequestHandler):
         self.deadline = _NEVER
         self.identity: PeerIdentity | None = None
         self.body: Any = None
+        self._unread: Any = None
         self._head_bytes = 0
         self._seen = 0
         self._admitted = False
@@ -98,6 +99,8 @@ class Connection(web.RequestHandler):
         End.
         """
         self.deadline = _NEVER
+        if self._unread is not None:  # aiohttp tells those who read for a handler, and nobody else
+            self._unread.set_exception(ConnectionResetError("reading away a request: the sender is gone"))
         if self._admitted:
             self._connections.lost(self)
             super().connection_lost(exc)
@@ -155,10 +158,12 @@ class Connection(web.RequestHandler):
         self.enter(Phase.ANSWER, _LINGER_SECS)
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
+        self._unread = request.content
         room = 2 * self._config.max_request_bytes
         with suppress(Exception):  # whatever it is, the connection is closed next
             while room > 0 and (piece := await request.content.readany()):
                 room -= len(piece)
+        self._unread = None
 
     def handle_error(
         self,

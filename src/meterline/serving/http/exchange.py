@@ -15,11 +15,12 @@ from meterline.serving import refusals
 from meterline.serving.admission import ByteBudget, Reservation
 from meterline.serving.auth.authenticator import TENANT_HEADER
 from meterline.serving.config import HttpListenerConfig
+from meterline.serving.faults import described
 from meterline.serving.http import body, replies
 from meterline.serving.http.connection import Connection, Phase
 from meterline.serving.http.cors import Cors
 from meterline.serving.http.head import head_of
-from meterline.serving.http.job import Identify, Job, Outcome, Sender, Stored, place_of
+from meterline.serving.http.job import Identify, Job, Outcome, Sender, Stored
 from meterline.serving.http.loop import EventLoop
 from meterline.serving.http.routes import Place, Route, Routes
 from meterline.serving.poison import Poison
@@ -256,7 +257,7 @@ class Exchange:
         return reply
 
     def _complain(self, event: str, error: Exception) -> None:
-        self.site.log.error(event, path=self.head.path, **place_of(error))
+        self.site.log.error(event, path=self.head.path, error=described(error))
 
     def _encoding(self) -> str:
         """

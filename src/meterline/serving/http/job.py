@@ -5,11 +5,12 @@ The part of a request that runs on a decoding thread: decompress, decode, submit
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from meterline.api import Answer, MeterlineError, OverloadedError, Principal, RetryableError
 from meterline.serving.admission import Reservation
 from meterline.serving.codecs import decompress
+from meterline.serving.faults import described
 from meterline.serving.http.routes import Part
 from meterline.serving.poison import Poison, quarantined_whole
 from meterline.serving.seam import Decoded, Endpoint, Head, Request
@@ -88,7 +89,7 @@ class Job:
     def _blamed(self, request: Request, error: Exception) -> Decoded:
         path = self.head.path
         condemned = self.poison.blame(f"{self.part.receiver}:{path}", request.body)
-        self.part.context.log.error("decoding a request failed", condemned=condemned, path=path, **place_of(error))
+        self.part.context.log.error("decoding a request failed", condemned=condemned, path=path, error=described(error))
         if condemned:
             return quarantined_whole(request.body, error)
         raise RetryableError("decoding request: an unexpected error; send it again") from error
@@ -105,14 +106,3 @@ class Job:
     def _finish(self, outcome: Outcome) -> None:
         self.reservation.release()
         self.done(outcome)
-
-
-def place_of(error: BaseException) -> dict[str, Any]:
-    """
-    Return of an unexpected error what may stand in a log: its type and place, and not its message, which may quote a payload.
-    """
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    where = "" if last is None else f"{last.tb_frame.f_code.co_filename.rpartition('/')[2]}:{last.tb_lineno}"
-    return {"error_type": type(error).__name__, "where": where}
