@@ -10,6 +10,7 @@ from meterline.api import Clock, Limits, OverloadedError, Principal
 
 _BURST_SECS = 1.0
 _MAX_PRINCIPALS = 10_000
+_ROUNDING = 1e-6  # who comes again when told to is not refused for the last digit
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class Rates:
         with self._lock:
             buckets = self._of(principal)
             for name, bucket, needed in zip(_NAMES, buckets, (1.0, 0.0, 0.0), strict=True):
-                if bucket is not None and bucket.level < needed:
+                if bucket is not None and bucket.level < needed - _ROUNDING:
                     raise OverloadedError(
                         f"admitting request: {principal.name!r} is over its {name} ({bucket.rate:g})",
                         bucket.secs_until(needed),

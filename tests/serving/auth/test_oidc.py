@@ -77,6 +77,16 @@ def at_last(authenticator: Authenticator, token: str) -> Principal:
             time.sleep(0.01)
 
 
+def until_refused(authenticator: Authenticator, token: str) -> None:
+    """
+    Send a token again and again while it is good.
+    """
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        sent(authenticator, token)
+        time.sleep(0.005)
+
+
 @pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256", "PS384", "ES256", "ES384", "ES512", "EdDSA"])
 def test_a_good_token_is_its_principal(oidc: Any, provider: IdentityProvider, algorithm: str) -> None:
     """
