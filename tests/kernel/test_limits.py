@@ -243,10 +243,9 @@ _VALUES: Any = st.recursive(
     ),
 )
 def test_what_is_small_exceeds_nothing(attributes: dict[str, Any], allowed: Limits) -> None:
-    """The shortcut by total size never passes what the careful look refuses."""
-    raw = key_values(7, attributes)
-    if len(raw) <= limits.small(allowed):
-        assert limits.extent(attribute_entries(raw)).over(allowed) is None
+    """The shortcut by the size of entries says what the careful look says."""
+    entries = attribute_entries(key_values(7, attributes))
+    assert limits.over(entries, allowed, limits.small(allowed)) == limits.extent(entries).over(allowed)
 
 
 @pytest.mark.parametrize(("value", "depth"), [(1, 0), ([], 1), ({"a": [1]}, 2), ([[], [[1]]], 3)])

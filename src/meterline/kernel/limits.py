@@ -85,15 +85,27 @@ def nesting(value: Any) -> int:
 
 def small(limits: Limits) -> int:
     """
-    Return how many bytes of attributes, as repeated fields, can exceed no limit whatever is in them.
+    Return how many bytes one KeyValue message may have that exceeds no limit whatever is in it.
     """
-    return min(limits.max_key_bytes, limits.max_value_bytes, 2 * limits.max_attributes, _LEVEL * limits.max_depth)
+    return min(limits.max_key_bytes, limits.max_value_bytes, _LEVEL * limits.max_depth)
+
+
+def over(entries: Sequence[bytes], limits: Limits, size: int) -> Reason | None:
+    """
+    Say which limit KeyValue messages exceed. ``size``: what ``small`` says of the limits.
+    """
+    if len(entries) <= limits.max_attributes and max(map(len, entries), default=0) <= size:
+        return None
+    return extent(entries).over(limits)
 
 
 def _over(raw: bytes, call: "Call") -> Reason | None:
     from meterline.kernel.project import attribute_entries  # noqa: PLC0415
 
-    return extent(attribute_entries(raw)).over(call.source.limits) if len(raw) > call.source.small else None
+    limits, size = call.source.limits, call.source.small
+    if len(raw) <= size and len(raw) <= 2 * limits.max_attributes:
+        return None
+    return over(attribute_entries(raw), limits, size)
 
 
 def may_open(core: "Core", call: "Call", entry: "ContextEntry", slots: Sequence[int]) -> bool:
@@ -103,9 +115,8 @@ def may_open(core: "Core", call: "Call", entry: "ContextEntry", slots: Sequence[
     limits = call.source.limits
     if _room(core, call) < len(slots) or entry.scope.read().extent.over(limits) is not None:
         return False
-    size = call.source.small
-    raws = [core.columns.raw_key[slot] or b"" for slot in slots]
-    return all(len(raw) <= size or _over(raw, call) is None for raw in raws)
+    raw_key = core.columns.raw_key
+    return all(_over(raw_key[slot] or b"", call) is None for slot in slots)
 
 
 def refused(core: "Core", call: "Call", entry: "ContextEntry", slots: Sequence[int]) -> Reason | None:
@@ -161,8 +172,8 @@ def record_refused(call: "Call", entry: "ContextEntry", record: "LogRecord") -> 
     """
     source = call.source
     reason = entry.scope.read().extent.over(source.limits)
-    if reason is None and sum(map(len, record.attributes)) + 2 * len(record.attributes) > source.small:
-        reason = extent(record.attributes).over(source.limits)
+    if reason is None:
+        reason = over(record.attributes, source.limits, source.small)
     if reason is None and record.body is not None and len(record.body) > _LEVEL * source.limits.max_depth:
         reason = _body_refused(record.body, source.limits)
     return reason
