@@ -49,7 +49,6 @@ _PARTS: Final[Mapping[str, Mapping[int, Kind]]] = {
     "_created": {COUNTER: "gauge", HISTOGRAM: "gauge", SUMMARY: "gauge"},
     "_info": {INFO: "gauge"},
 }
-_COUNTERS: Final = ("_total", "_bucket", "_count", "_sum")
 
 
 def kind_in_family(name: str, type_of: Callable[[str], int]) -> Kind:
@@ -80,6 +79,6 @@ def kind_of_type(name: str, metric_type: int, *, quantile: bool) -> Kind:
 
 def kind_by_name(name: str) -> Kind:
     """
-    Return what the name alone says: the endings that are reserved for counters and for the parts of histograms.
+    Return what the name alone says. Only ``_total`` is a counter's: gauges are called ``open_count`` and ``token_bucket``, too.
     """
-    return "counter" if name.endswith(_COUNTERS) else "unknown"
+    return "counter" if name.endswith("_total") else "unknown"

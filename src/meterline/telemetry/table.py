@@ -106,6 +106,18 @@ _RECEIVERS = (
     ),
 )
 
+_PROMETHEUS = (
+    Metric(
+        "meterline_prometheus_replica_samples_dropped",
+        "counter",
+        "",
+        "Samples that were the copy of what the elected server of a pair sends.",
+        ("receiver",),
+    ),
+    Metric("meterline_prometheus_clusters", "gauge", "", "Pairs of servers of which one is elected.", ("receiver",)),
+    Metric("meterline_prometheus_families", "gauge", "", "Metric families whose type is remembered.", ("receiver",)),
+)
+
 _INTAKE = (
     Metric(
         "meterline_intake_points",
@@ -171,4 +183,4 @@ _EXPORTERS = (
     _exporter("connected", "gauge", "1 while the exporter is connected."),
 )
 
-METRICS: tuple[Metric, ...] = (*_PROCESS, *_RECEIVERS, *_INTAKE, *_STATE, *_LEDGER, *_EXPORTERS)
+METRICS: tuple[Metric, ...] = (*_PROCESS, *_RECEIVERS, *_PROMETHEUS, *_INTAKE, *_STATE, *_LEDGER, *_EXPORTERS)

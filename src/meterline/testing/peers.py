@@ -73,6 +73,14 @@ def collector() -> Path:
     return _built("otelcol", "otelcol-test", lambda folder: run_checked(["bash", str(script), str(folder)], folder))
 
 
+def prometheus() -> Path:
+    """
+    Return the path of a real Prometheus 3: 2 minutes and a Go toolchain where there is none yet.
+    """
+    script = RECIPES / "prometheus" / "build.sh"
+    return _built("prometheus", "prometheus", lambda folder: run_checked(["bash", str(script), str(folder)], folder))
+
+
 def rotel() -> Path:
     """
     Return the path of the rotel agent that the PyPI package ships.
