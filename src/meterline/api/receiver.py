@@ -32,7 +32,8 @@ class Limits:
     """
     What one principal may send; None = no limit. Rates and sizes are of requests as they are decoded (reliability B3).
 
-    Over a rate: refused for now. Over one of the others: the point is quarantined, its neighbours pass.
+    Over a rate: refused for now. Over one of the others: the point is quarantined, its neighbours pass. ``max_streams``: new
+    ones a day, UTC. The rest is of each of resource, scope and point, looked at when a stream is opened, and of log records.
     """
 
     max_requests_per_sec: float | None = None
