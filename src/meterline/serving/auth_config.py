@@ -30,7 +30,9 @@ class LimitsConfig(PluginConfig):
     max_points_per_sec: PositiveFloat | None = Field(
         default=None, description="Points and log records a second; absent: any."
     )
-    max_streams: PositiveInt | None = Field(default=None, description="New streams that it may open in a day, UTC; absent: any number.")
+    max_streams: PositiveInt | None = Field(
+        default=None, description="New streams that it may open in a day, UTC; absent: any number."
+    )
     max_attributes: PositiveInt = Field(default=128, description="Attributes of a point.")
     max_key_bytes: PositiveInt = Field(default=256, description="Bytes of an attribute's key.")
     max_value_bytes: PositiveInt = Field(default=4096, description="Bytes of an attribute's value.")
