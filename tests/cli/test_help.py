@@ -17,6 +17,8 @@ COMMANDS = (
     "quarantine",
     "quarantine ls",
     "record",
+    "key",
+    "key new",
     "init",
     "demo",
     "plugins",

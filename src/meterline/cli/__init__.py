@@ -24,6 +24,7 @@ COMMANDS = {
     "quarantine": "meterline.cli.quarantine",
     "record": "meterline.cli.record",
     "doctor": "meterline.cli.doctor",
+    "key": "meterline.cli.key",
     "init": "meterline.cli.init",
     "demo": "meterline.cli.demo",
     "plugins": "meterline.cli.plugins",
