@@ -313,7 +313,7 @@ def test_hostile_lengths(kernel: Kernel) -> None:
         b"\x0c",
         b"\x07\x01",
     ):
-        with pytest.raises(UndecodableError, match="decoding otlp request"):
+        with pytest.raises(UndecodableError, match="decoding request"):
             kernel.decode(body, Format.OTLP_METRICS, kernel.plan(1, ""))
 
 

@@ -21,7 +21,7 @@ def broken(what: str, at: int) -> UndecodableError:
     """
     Make the error for broken wire structure at a byte offset.
     """
-    return UndecodableError(f"decoding otlp request: {what} at byte {at}; the body is not valid protobuf of this type")
+    return UndecodableError(f"decoding request: {what} at byte {at}; the body is not valid protobuf of this type")
 
 
 def varint(buf: bytes, pos: int, end: int) -> tuple[int, int]:

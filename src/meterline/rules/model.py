@@ -127,7 +127,7 @@ class RuleConfig(PluginConfig):
     """
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")] = Field(
-        description="Unique; part of every record id, so a renamed rule makes new records."
+        description="Unique, and not `manual`; part of every record id, so a renamed rule makes new records."
     )
     match: MatchConfig
     when: Text | None = Field(default=None, description="A condition in CEL, for what `match` cannot say.")
