@@ -3,7 +3,6 @@ Senders for ``testing.wires``: each request again until it is stored; anything b
 """
 
 import http.client
-import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
-import msgpack
 
+from meterline.testing.forward_client import ForwardClient
 from meterline.testing.wires import Request
 
 _AGAIN_SECS: Final = 0.05
@@ -137,35 +136,35 @@ class ForwardSender(Sender):
     The forward protocol with acknowledgements: a request has its ``chunk``.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, login: tuple[str, str, str] | None = None) -> None:
         """
-        ``target``: host:port.
+        ``target``: host:port. ``login``: shared key, username and password of the handshake.
         """
-        host, _, port = target.rpartition(":")
-        self._address = (host, int(port))
-        self._socket: socket.socket | None = None
+        self._target = target
+        self._login = login
+        self._client: ForwardClient | None = None
 
     def attempt(self, request: Request) -> bytes | None:
         """
         Send once and wait for the acknowledgement; a closed connection means "again".
         """
-        if self._socket is None:
-            self._socket = socket.create_connection(self._address, timeout=_TIMEOUT_SECS)
-        self._socket.sendall(request.body)
-        unpacker = msgpack.Unpacker()
-        while data := self._socket.recv(65_536):
-            unpacker.feed(data)
-            for answer in unpacker:
-                return str(answer["ack"]).encode()
-        raise ConnectionResetError("reading an acknowledgement: the connection was closed")
+        if self._client is None:
+            self._client = ForwardClient(self._target)
+            if self._login is not None:
+                self._client.log_in(*self._login)
+        self._client.send(request.body)
+        answer = self._client.receive()
+        if answer is None:
+            raise ConnectionResetError("reading an acknowledgement: the connection was closed")
+        return str(answer["ack"]).encode()
 
     def close(self) -> None:
         """
         Close the connection.
         """
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
 
 class FileSender(Sender):
