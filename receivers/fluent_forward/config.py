@@ -70,6 +70,9 @@ class FluentForwardConfig(ReceiverConfig, ListenerConfig):
         }
     )
 
+    takes_top_level_auth: ClassVar[bool] = False
+    """A handshake proves a secret without sending it, and the top-level section may know hashes only."""
+
     endpoint: ListenAddress = Field(
         default="127.0.0.1:24224", description="Address to listen on; port 0 takes a free one; or unix:/path."
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
-from meterline.api import ConfigurationError, ReceiverContext, Sample
+from meterline.api import ReceiverContext, Sample
 from meterline.receivers.fluent_forward.config import FluentForwardConfig
 from meterline.receivers.fluent_forward.connection import READ_BYTES, Connection
 from meterline.receivers.fluent_forward.decode import Decoder
@@ -62,7 +62,7 @@ class Server:
 
         :raises ConfigurationError: everybody could send, the address cannot be bound, or a certificate cannot be used.
         """
-        _require_guarded(self.name, self.config, self._context)
+        require_guarded(self.name, self.config, self._context.auth, self._log)
         if self.config.tls is not None:
             self._certificates = CertificateFiles(self.config.tls, self._log)
         self._socket = sockets.listen(self.name, self.config.endpoint)
@@ -179,21 +179,6 @@ class Server:
         if self._certificates is not None:
             yield Sample("meterline_receiver_certificate_reloads", labels, self._certificates.reloads)
             yield Sample("meterline_receiver_certificate_reload_failures", labels, self._certificates.reload_failures)
-
-
-def _require_guarded(name: str, config: FluentForwardConfig, context: ReceiverContext) -> None:
-    """
-    Refuse a listener that is open to everybody who reaches it, or that leaves out what guards all others.
-
-    :raises ConfigurationError: it is.
-    """
-    require_guarded(name, config, None, context.log)
-    by_certificate = config.tls is not None and config.tls.client_ca_file is not None
-    if context.auth is not None and config.auth is None and not by_certificate and not config.insecure:
-        raise ConfigurationError(
-            f"starting receiver {name!r}: the forward protocol cannot carry the keys of the top-level auth; write "
-            "`auth: {shared_key: {name: ..., token: ...}}` or tls.client_ca_file, or say `insecure: true`"
-        )
 
 
 def _authenticator(config: FluentForwardConfig, context: ReceiverContext) -> Authenticator:

@@ -22,7 +22,7 @@ from meterline.config.substitute import Substitution
 from meterline.config.validation import Fault, Validation, said
 from meterline.plugins import BrokenPluginError, Kind, UnknownPluginError, load
 from meterline.rules import Problem, RuleConfig, RuleSet, RuleSetError
-from meterline.serving.exposure import Exposure, exposure, open_words
+from meterline.serving.exposure import FAULTS, exposure, fault_words
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _OPEN: Final = frozenset({"rules", "ledger", "state", "dedupe", "time", "forget"})
@@ -169,8 +169,9 @@ def _open_listeners(sections: _Sections) -> Iterator[Fault]:
         return
     for name, receiver in sections.plugins["receivers"].items():
         for way, listener in listeners(("receivers", name), receiver):
-            if exposure(listener, sections.core.auth) is Exposure.OPEN:
-                words, remedy = open_words(listener.endpoint)
+            found = exposure(listener, sections.core.auth)
+            if found in FAULTS:
+                words, remedy = fault_words(found, listener.endpoint)
                 yield Fault((*way, "endpoint"), "ML032", words, "", remedy)
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, StringCo
 from meterline.api import Limits, PluginConfig, Principal, RelativePath, Secret
 from meterline.encodings.times import nanoseconds
 
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _OF_NOTHING = hashlib.sha256(b"").digest()
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -195,9 +196,9 @@ def cannot_be_forged(url: str) -> bool:
     """
     try:
         parts = urlsplit(url)
-        return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"))
     except ValueError:
         return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _THIS_MACHINE)
 
 
 class AuthConfig(PluginConfig):

@@ -2,7 +2,7 @@
 Configuration of listeners: names, defaults and what must fit together.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
@@ -43,6 +43,9 @@ class ListenerConfig(PluginConfig):
     """
     What every listener has.
     """
+
+    takes_top_level_auth: ClassVar[bool] = True
+    """Whether the protocol can carry the credentials of the top-level ``auth``."""
 
     endpoint: ListenAddress
     insecure: bool = Field(

@@ -19,7 +19,12 @@ class Exposure(Enum):
 
     NONE = "none"
     OPEN = "open"  # everybody who reaches it may write usage for any customer
+    UNASKED = "unasked"  # the same, although the config says who may send: the protocol cannot carry that
     PLAIN = "plain"  # credentials travel in plain text
+
+
+FAULTS = frozenset({Exposure.OPEN, Exposure.UNASKED})
+"""What must not open."""
 
 
 def is_local(address: str) -> bool:
@@ -41,17 +46,25 @@ def exposure(config: ListenerConfig, default: AuthConfig | None) -> Exposure:
     """
     Judge a listener; ``default``: the top-level ``auth``. ``insecure: true`` allows what is open, and plain text.
     """
-    if is_local(config.endpoint) or config.insecure:
+    if config.insecure:
         return Exposure.NONE
-    if (config.auth or default) is None and (config.tls is None or config.tls.client_ca_file is None):
-        return Exposure.OPEN
-    return Exposure.PLAIN if config.tls is None else Exposure.NONE
+    auth = config.auth or (default if config.takes_top_level_auth else None)
+    if auth is None and (config.tls is None or config.tls.client_ca_file is None):
+        if default is not None:
+            return Exposure.UNASKED
+        return Exposure.NONE if is_local(config.endpoint) else Exposure.OPEN
+    return Exposure.PLAIN if config.tls is None and not is_local(config.endpoint) else Exposure.NONE
 
 
-def open_words(endpoint: str) -> tuple[str, str]:
+def fault_words(found: Exposure, endpoint: str) -> tuple[str, str]:
     """
-    Return what is wrong with an open listener, and the remedy.
+    Return what is wrong with a listener that must not open, and the remedy.
     """
+    if found is Exposure.UNASKED:
+        return (
+            f"the credentials of the top-level auth cannot be sent to {endpoint}, so everybody could write usage there",
+            "write an `auth` of its own or tls.client_ca_file, or say `insecure: true`",
+        )
     return (
         f"everybody who reaches {endpoint} could write usage for any customer",
         "write `auth: {keys: [...]}` or tls.client_ca_file, bind to 127.0.0.1, or say `insecure: true`",
@@ -72,8 +85,8 @@ def require_guarded(receiver: str, config: ListenerConfig, default: AuthConfig |
     :raises ConfigurationError: it is open.
     """
     found = exposure(config, default)
-    if found is Exposure.OPEN:
-        words, remedy = open_words(config.endpoint)
+    if found in FAULTS:
+        words, remedy = fault_words(found, config.endpoint)
         raise ConfigurationError(f"starting receiver {receiver!r}: {words}; {remedy}")
     if found is Exposure.PLAIN:
         words, remedy = plain_words(config.endpoint)
