@@ -10,7 +10,7 @@ request when it is part of those themselves. That thing is set aside as one reje
 that holds neither metrics nor logs, and is not empty, is a reject too: nothing that was sent vanishes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -37,10 +37,11 @@ def read(data: bytes) -> list[Body]:
 
     :raises UndecodableError: it is no JSON, is nested too deep for any reader, or no request is in it.
     """
-    documents = list(json.documents(data, constants=True))
-    if not _any_request(documents):
+    reader = _Reader()
+    reader.take(json.documents(data, constants=True))
+    if not reader.requests:
         raise UndecodableError("reading OTLP/JSON: neither an object nor an array is in it")
-    return bodies(documents)
+    return reader.bodies()
 
 
 def read_lines(data: bytes) -> list[Body]:
@@ -49,61 +50,71 @@ def read_lines(data: bytes) -> list[Body]:
 
     :raises UndecodableError: there are lines, and no request is in any of them.
     """
-    broken: list[Reject] = []
-    documents = list(_lines(data, broken))
-    if (broken or documents) and not _any_request(documents):
-        raise UndecodableError("reading NDJSON of OTLP: none of its lines is an object or an array")
-    return bodies(documents, broken)
-
-
-def _any_request(documents: Iterable[Any]) -> bool:
-    return any(isinstance(document, dict | list) for document in documents)
-
-
-def _lines(data: bytes, broken: list[Reject]) -> Iterator[Any]:
+    reader = _Reader()
     for line in data.split(b"\n"):
         if not line.strip():
             continue
         try:
-            yield from list(json.documents(line, constants=True))
+            reader.take([*json.documents(line, constants=True)])
         except UndecodableError as error:
-            broken.append(Reject("undecodable_item", str(error), line))
+            reader.aside.rejects.append(Reject("undecodable_item", str(error), line))
+    if reader.aside.rejects and not reader.requests:
+        raise UndecodableError("reading NDJSON of OTLP: none of its lines is an object or an array")
+    return reader.bodies()
 
 
-def bodies(documents: Iterable[Any], aside: Iterable[Reject] = ()) -> list[Body]:
+def bodies(documents: Iterable[Any]) -> list[Body]:
     """
     Return what parsed documents (``encodings.json``) hold: at most one body each of metrics, of logs, and of rejects.
 
-    ``aside``: rejects that the caller has already, which go with them. The same documents give the same bytes.
+    The same documents give the same bytes.
     """
-    collected = Aside()
-    collected.rejects.extend(aside)
-    metrics, logs = [], []
-    for request in _requests(documents):
-        found = _request(request, collected)
-        metrics.append(found[0])
-        logs.append(found[1])
-    made = (Body(Format.OTLP_METRICS, b"".join(metrics)), Body(Format.OTLP_LOGS, b"".join(logs)))
-    return [body for body in made if body.data] + rejects(collected.rejects)
+    reader = _Reader()
+    reader.take(documents)
+    return reader.bodies()
 
 
-def _requests(documents: Iterable[Any]) -> Iterator[Any]:
-    for document in documents:
-        if isinstance(document, list):
-            yield from document
+class _Reader:
+    """
+    Takes documents one by one, so that no more than one of them is in memory as objects.
+    """
+
+    def __init__(self) -> None:
+        self.aside = Aside()
+        self.requests = 0
+        self._metrics: list[bytes] = []
+        self._logs: list[bytes] = []
+
+    def take(self, documents: Iterable[Any]) -> None:
+        """
+        Read documents; ``requests`` counts those that may hold any.
+        """
+        for document in documents:
+            self.requests += isinstance(document, dict | list)
+            for request in document if isinstance(document, list) else (document,):
+                self._request(request)
+
+    def _request(self, request: Any) -> None:
+        before = len(self.aside.rejects)
+        try:
+            _check(request)
+            metrics, logs = _METRICS.encode(request, self.aside), _LOGS.encode(request, self.aside)
+        except WrongError as error:
+            del self.aside.rejects[before:]  # they are part of this larger one
+            self.aside.put(error, request, "request")
         else:
-            yield document
+            self._metrics.append(metrics)
+            self._logs.append(logs)
 
-
-def _request(request: Any, aside: Aside) -> tuple[bytes, bytes]:
-    before = len(aside.rejects)
-    try:
-        _check(request)
-        return _METRICS.encode(request, aside), _LOGS.encode(request, aside)
-    except WrongError as error:
-        del aside.rejects[before:]
-        aside.put(error, request, "request")
-        return b"", b""
+    def bodies(self) -> list[Body]:
+        """
+        Return what was read.
+        """
+        made = (
+            Body(Format.OTLP_METRICS, b"".join(self._metrics)),
+            Body(Format.OTLP_LOGS, b"".join(self._logs)),
+        )
+        return [body for body in made if body.data] + rejects(self.aside.rejects)
 
 
 def _check(request: Any) -> None:
