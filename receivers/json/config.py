@@ -4,7 +4,7 @@ Configuration of the JSON receiver.
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from meterline.api import ReceiverConfig
 from meterline.encodings.events import EventOptions
@@ -18,6 +18,12 @@ class JsonReceiverConfig(ReceiverConfig, HttpListenerConfig):
     """
     Events in, over HTTP.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"endpoint": "127.0.0.1:4318", "formats": ["auto", "vector"], "id_field": "call.id"}]
+        }
+    )
 
     formats: tuple[EventFormat, ...] = Field(
         default=("auto", "vector", "logstash", "fluent_bit", "cloudevents"),
