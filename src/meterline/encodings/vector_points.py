@@ -38,8 +38,8 @@ def _time(metric: Metric) -> int:
     if not metric.HasField("timestamp"):
         return 0
     time = metric.timestamp.seconds * _PER_SECOND + metric.timestamp.nanos
-    if not 0 <= time <= MAX_TIME:
-        raise wrong("its time is before 1970 or after 2554")
+    if not 0 <= time <= MAX_TIME or not 0 <= metric.timestamp.nanos < _PER_SECOND:
+        raise wrong("its time is before 1970 or after 2554, or its nanoseconds are more than a second")
     return time
 
 
