@@ -223,7 +223,8 @@ def _nanoseconds(time: Any) -> int | None:
         return int(time) if _INTEGER.fullmatch(time) else None
     if isinstance(time, int | float | Decimal) and not isinstance(time, bool):
         exact = Decimal(time)
-        return int(exact) if abs(exact) < _NO_TIME and exact % 1 == 0 else None
+        within = exact.is_finite() and -_NO_TIME < exact < _NO_TIME  # arithmetic would round, and raise at 1e999999999
+        return int(exact) if within and exact == exact.to_integral_value() else None
     return None
 
 

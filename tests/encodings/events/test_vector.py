@@ -248,3 +248,9 @@ def test_the_same_bytes_make_the_same_bodies() -> None:
     first, again = (transcode(read_body(golden.body), "vector") for _ in range(2))
 
     assert first == again
+
+
+@pytest.mark.parametrize("kind", [[], {}, [1], None])
+def test_a_kind_of_another_type_makes_no_metric(read: Reader, kind: Any) -> None:
+    """What only looks like a metric is a log event."""
+    assert len(read(sent(metric(kind=kind, counter={"value": 1}))).times) == 1

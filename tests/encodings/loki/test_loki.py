@@ -306,3 +306,12 @@ def test_labels_that_multiply_and_tiny_lines_are_too_large() -> None:
         transcode(read_protobuf(push('{a="' + "x" * 60_000 + '"}', *[entry("x")] * 3_000)), "")
     with pytest.raises(TooLargeError):
         transcode(read_protobuf(push("{}", *[field(2, b"")] * 20_000)), "", limit=10**6)
+
+
+@pytest.mark.parametrize("time", ["1e999999999", "-1e999999999", "1e-999999999", "9" * 4000])
+def test_a_time_without_measure_is_no_time(time: str) -> None:
+    """A number that arithmetic cannot hold is no time; its entry is set aside, and the others are read."""
+    body = f'{{"streams": [{{"stream": {{"a": "b"}}, "values": [[{time}, "x"], ["{NS}", "y"]]}}]}}'
+    made = transcode(read_json(body.encode()), "")
+    assert [(ns, line) for ns, line, _ in records(made)] == [(NS, "y")]
+    assert len(refused(made)) == 1

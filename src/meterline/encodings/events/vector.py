@@ -19,7 +19,9 @@ def is_metric(event: Mapping[Any, Any]) -> bool:
     """
     Say whether an event is a metric and no log.
     """
-    return event.get("kind") in _KINDS and isinstance(event.get("name"), str) and _value_key(event) is not None
+    kind = event.get("kind")
+    named = isinstance(kind, str) and kind in _KINDS and isinstance(event.get("name"), str)
+    return named and _value_key(event) is not None
 
 
 def add_metric(collector: Collector, event: Mapping[Any, Any], time_format: TimestampFormat) -> None:
