@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from meterline.testing.peers import rotel_command
-from meterline.testing.process import Program, free_port
+from meterline.testing.process import Program, free_port, wait_until
 from meterline.testing.sdks import SdkSenders
-from meterline.testing.site import Site
+from meterline.testing.site import FILE, Site
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
 
@@ -24,6 +24,20 @@ def test_sdks_straight(site: Site, protocol: str, temporality: str) -> None:
     with SdkSenders(target, "direct", 5, temporality, protocol) as senders:
         expected = senders.finish()
     assert len(expected) == (20 if protocol == "http/json" else 40)
+    site.settle(expected)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
+def test_sdks_try_again_over_http(site: Site, protocol: str) -> None:
+    """
+    A gateway that is killed and started again costs nothing, since both SDKs send again for some seconds over HTTP.
+    """
+    with SdkSenders(site.http_target, "again", 40, "CUMULATIVE", protocol) as senders:
+        file = site.folder / FILE
+        wait_until(lambda: file.exists() and file.stat().st_size > 0, 30, "the first records")
+        site.gateway.kill()
+        site.gateway.start()
+        expected = senders.finish()
     site.settle(expected)
 
 
