@@ -171,3 +171,12 @@ def test_credentials(make: Any) -> None:
         "duplicate",
         "recorded",
     ]
+
+
+def test_limits_of_a_key(make: Any) -> None:
+    """What a key's limits say holds for items that come with it."""
+    site = make(http={"auth": {"keys": [{"name": "a", "token": "tight", "limits": {"max_attributes": 1}}]}})
+    items = [{**ONE, "metadata": {"a": 1}}, {**ONE, "id": "l", "metadata": {"a": 1, "b": 2}}]
+    items[1].pop("idempotencyKey")
+    results = site.results(items, X_Api_Key="tight")
+    assert [each.get("reason") for each in results] == [None, "too_many_attributes"]
