@@ -6,6 +6,7 @@ import random
 import re
 import threading
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -40,7 +41,9 @@ rules:
     dimension: never
 """
 V2 = {"protobuf_message": "io.prometheus.write.v2.Request"}
+TYPES = "type-and-unit-labels"  # metadata-wal-records sends none in 3.13
 FAMILIES = 3
+DROPPED = "meterline_prometheus_replica_samples_dropped_total"
 
 
 class WriteSite(Site):
@@ -146,8 +149,7 @@ def test_sums_are_exact_through_restarts_and_kills(tmp_path: Path, target: Any, 
     """
     made, port = target
     site = WriteSite(tmp_path, rules=RULES)
-    features = "metadata-wal-records" if write else ""
-    prometheus = Prometheus(tmp_path / "prometheus", port, site.url, write=write, features=features)
+    prometheus = Prometheus(tmp_path / "prometheus", port, site.url, write=write, features=TYPES if write else "")
     with site.gateway, prometheus:
         site.gateway.start()
         prometheus.start()
@@ -165,3 +167,95 @@ def test_sums_are_exact_through_restarts_and_kills(tmp_path: Path, target: Any, 
         check_balance(tmp_path)
         assert "non-recoverable" not in prometheus.output()
         assert "ERROR" not in prometheus.output()
+
+
+def test_a_pair_is_billed_once_through_a_failover_and_back(tmp_path: Path, target: Any, rng: random.Random) -> None:
+    """
+    Two servers scrape the same target; the elected one is killed under load, and later the other one.
+
+    What the target counted is billed once: the skew between the two is no reset. The gateway is killed meanwhile.
+    """
+    made, port = target
+    site = HaSite(tmp_path, rules=RULES)
+    pair = [
+        Prometheus(
+            tmp_path / name,
+            port,
+            site.url,
+            external={"cluster": "demo", "__replica__": name},
+            write=version,
+            features=on,
+        )
+        for name, version, on in (("a", {}, ""), ("b", V2, TYPES))
+    ]
+    with site.gateway, pair[0], pair[1]:
+        site.gateway.start()
+        pair[0].start()
+        wait_for_scrapes(site, made, 3)
+        wait_for_types(site, {})
+        pair[1].start()
+        load = Load(made, rng)
+        load.start()
+        wait_until(lambda: site.metric(DROPPED) > 0, 60, "samples of the other server", every_secs=0.1)
+        for falls, stays in ((pair[0], pair[1]), (pair[1], pair[0])):
+            wait_for_scrapes(site, made, 5)
+            falls.kill()
+            wait_for_scrapes(site, made, 5)
+            site.gateway.kill()
+            site.gateway.start()
+            wait_for_scrapes(site, made, 5)
+            falls.start()
+            wait_until(lambda: site.metric(DROPPED) > 0, 60, "samples of the other server", every_secs=0.1)
+            assert "non-recoverable" not in stays.output()
+        site.settle(load.finish(), timeout_secs=60)
+        check_balance(tmp_path)
+
+
+def test_a_counter_that_begins_anew_is_billed_from_zero(tmp_path: Path, target: Any, rng: random.Random) -> None:
+    """
+    The scraped process restarts twice; what it counted in all its lives is billed, but for what no scrape saw.
+    """
+    made, port = target
+    site = WriteSite(tmp_path, rules=RULES)
+    with site.gateway, Prometheus(tmp_path / "prometheus", port, site.url) as prometheus:
+        site.gateway.start()
+        prometheus.start()
+        wait_for_scrapes(site, made, 3)
+        wait_for_types(site, {})
+        expected: Counter[tuple[str, str]] = Counter()
+        for life in range(3):
+            for name in made.names:
+                made.count(name, rng.randrange(20, 50) * (3 - life), rng.randrange(20, 50) * (3 - life))
+            wait_for_scrapes(site, made, 4)
+            expected.update(used(made))
+            if life < 2:
+                made.restart()
+                wait_for_scrapes(site, made, 4)
+        site.settle(expected, timeout_secs=60)
+        check_balance(tmp_path)
+
+
+def test_with_start_timestamps_nothing_is_missing_at_the_ends_of_a_life(tmp_path: Path, rng: random.Random) -> None:
+    """
+    Prometheus passes on since when a counter counts: its first reading is usage, and so is each one after a restart, also when
+    the new life is further than the old one ever was.
+    """
+    made = Target(5, created=True)
+    site = WriteSite(tmp_path, rules=RULES)
+    features = f"{TYPES},st-storage,xor2-encoding"
+    expected: Counter[tuple[str, str]] = Counter()
+    with site.gateway, serving(made) as port:
+        site.gateway.start()
+        made.restart()
+        with Prometheus(tmp_path / "prometheus", port, site.url, write=V2, features=features) as prometheus:
+            for life in range(3):
+                for name in made.names:
+                    made.count(name, rng.randrange(20, 50) * (1 + life), 0)
+                if not life:
+                    prometheus.start()
+                wait_for_scrapes(site, made, 4)
+                expected.update(used(made))
+                made.restart()
+        expected = +expected
+        site.settle(expected, timeout_secs=60)
+        check_balance(tmp_path)

@@ -188,9 +188,16 @@ def _json_stream(stream: Any) -> Stream:
         return _labelled(str(stream.get("labels", "")), [_old_entry(item) for item in _listed(stream["entries"])])
     entries = [_json_entry(item) for item in _listed(stream.get("values"))]
     labels = stream.get("stream")
-    if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+    if not isinstance(labels, dict) or any(isinstance(value, dict | list) for value in labels.values()):
         return Stream({"": json.dumps(labels, default=str)}, entries, "reading labels: they are no object of texts")
-    return Stream(labels, entries)
+    return Stream({name: _label(value) for name, value in labels.items()}, entries)
+
+
+def _label(value: Any) -> str:
+    """
+    Return a label's value; pino-loki makes labels of numbers, too.
+    """
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _listed(values: Any) -> list[Any]:

@@ -4,6 +4,7 @@ Real Prometheus servers in tests: a target whose counters the test moves, and a 
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,10 +28,14 @@ _QUICK: Final = {
 class Target:
     """
     A page of counters ``calls_total``, histograms ``work_seconds`` and gauges ``open_count``, by customer. Any thread.
+
+    ``created``: a page of OpenMetrics instead, of the counters alone, that says since when each counts.
     """
 
-    def __init__(self, customers: int) -> None:
+    def __init__(self, customers: int, *, created: bool = False) -> None:
         self.names = [f"c{number}" for number in range(customers)]
+        self.created = created
+        self._born = time.time()
         self.calls: Counter[str] = Counter()
         self.work: Counter[str] = Counter()
         self.scrapes = 0
@@ -51,6 +56,7 @@ class Target:
         with self._lock:
             self.calls.clear()
             self.work.clear()
+            self._born = time.time()
 
     def page(self) -> str:
         """
@@ -58,7 +64,16 @@ class Target:
         """
         with self._lock:
             self.scrapes += 1
+            if self.created:
+                return "\n".join([*self._openmetrics(), ""])
             return "\n".join([*self._counters(), *self._histogram(), *self._gauge(), ""])
+
+    def _openmetrics(self) -> Iterator[str]:
+        yield "# TYPE calls counter"
+        for name in self.names:
+            yield f'calls_total{{customer="{name}"}} {self.calls[name]}'
+            yield f'calls_created{{customer="{name}"}} {self._born:.3f}'
+        yield "# EOF"
 
     def _counters(self) -> Iterator[str]:
         yield "# TYPE calls_total counter"
@@ -89,7 +104,12 @@ def serving(target: Target) -> Iterator[int]:
         def do_GET(self) -> None:
             page = target.page().encode()
             self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            kind = (
+                "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                if target.created
+                else "text/plain; version=0.0.4"
+            )
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(page)))
             self.end_headers()
             self.wfile.write(page)

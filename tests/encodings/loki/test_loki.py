@@ -115,6 +115,17 @@ def test_the_form_before_loki_1() -> None:
     ]
 
 
+def test_labels_that_are_no_texts_become_texts() -> None:
+    """
+    As pino-loki writes them.
+    """
+    document = {"streams": [{"stream": {"n": 5, "yes": True, "f": 1.5}, "values": [[str(NS), "x"]]}]}
+
+    ((_, _, labels),) = records(transcode(read_json(json.dumps(document).encode()), ""))
+
+    assert labels == {"n": "5", "yes": "true", "f": "1.5"}
+
+
 def test_equal_lines_are_records_of_their_own() -> None:
     """
     Two equal lines of one instant stay two; telling them apart is the rule's affair.
@@ -181,7 +192,9 @@ def test_labels_that_are_none_reject_the_lines_of_their_stream(labels: str | byt
     assert [line for _, line, _ in records(bodies)] == ["good"]
 
 
-@pytest.mark.parametrize("stream", [5, {"stream": {"a": 1}, "values": [[str(NS), "x"]]}, {"values": [[str(NS), "x"]]}])
+@pytest.mark.parametrize(
+    "stream", [5, {"stream": {"a": [1]}, "values": [[str(NS), "x"]]}, {"values": [[str(NS), "x"]]}]
+)
 def test_a_stream_that_is_none_is_rejected_alone(stream: Any) -> None:
     """
     No object, or labels that are no texts.
