@@ -23,7 +23,7 @@ def snappy(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     """
     Decompress a block, or frames if it starts like frames: ``Content-Encoding: snappy`` has meant both.
     """
-    data = b"".join(pieces)
+    data = _whole(pieces)
     if data.startswith(STREAM_IDENTIFIER):
         _frames(data, sink)
     else:
@@ -32,12 +32,16 @@ def snappy(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
 
 def snappy_framed(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     """
-    Decompress frames.
+    Decompress frames; no frame at all is an empty body.
     """
-    data = b"".join(pieces)
-    if not data.startswith(STREAM_IDENTIFIER):
+    data = _whole(pieces)
+    if data and not data.startswith(STREAM_IDENTIFIER):
         raise UndecodableError("decompressing request: it does not start with snappy's stream identifier")
     _frames(data, sink)
+
+
+def _whole(pieces: Sequence[bytes | bytearray]) -> bytes:
+    return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
 
 def _block(data: bytes, sink: Sink) -> None:

@@ -1,59 +1,81 @@
 """
-zstd: frames one after another, each with a bounded window.
+zstd: frames one after another, each with a bounded window (RFC 8878).
 
-The library's bounded reader does not say whether its input ended within a frame. So a frame of our own follows the input; what
-comes out must end with that frame's content, which no frame that is cut off can bring about by accident.
+The library's bounded reader does not say whether its input ended within a frame. So the frames are walked first, from block to
+block, which looks at no more than their headers.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import IO, cast
+from collections.abc import Sequence
 
 import zstandard
 
 from meterline.api import UndecodableError
 from meterline.serving.codecs.sink import Sink
-from meterline.serving.codecs.slices import CUT_OFF
+from meterline.serving.codecs.slices import CUT_OFF, TRAILING
 
 MAX_WINDOW_BYTES = 32 * 1024 * 1024
 """RFC 8878 asks for 8 MiB; senders written in Go may use up to 32 MiB at their best level."""
 
-SEAL = b"Z" * 16
-"""The content of ``SEAL_FRAME``, which follows an input whose end must be seen."""
-
-_RLE_BLOCK = (1 | 1 << 1 | len(SEAL) << 3).to_bytes(3, "little")  # last block, run of one byte, how long
-SEAL_FRAME = b"\x28\xb5\x2f\xfd" + b"\x00\x00" + _RLE_BLOCK + SEAL[:1]  # the run is no part of the frame's own bytes
+_MAGIC = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte from 0x50 to 0x5f
+_MAX_BLOCKS = 1_000_000  # of one body: each takes time, and 128 KiB is what senders put into one
+_CONTENT_SIZE_BYTES = (0, 2, 4, 8)
+_DICTIONARY_BYTES = (0, 1, 2, 4)
+_RUN = 1
 
 
 def zstd(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     """
     Decompress frames; each piece is made only when the sink has room for it.
     """
-    if not any(pieces):
-        raise UndecodableError(CUT_OFF)
+    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    _require_whole_frames(data)
     decoder = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
-    held = b""
     try:
-        with decoder.stream_reader(cast("IO[bytes]", _Source(pieces)), read_across_frames=True) as reader:
+        with decoder.stream_reader(data, read_across_frames=True) as reader:
             while piece := reader.read(sink.step):
-                data = held + piece
-                sink.put(data[: -len(SEAL)])
-                held = data[-len(SEAL) :]
+                sink.put(piece)
     except zstandard.ZstdError as error:
         raise UndecodableError(f"decompressing request: {error}") from error
-    if held != SEAL:
+
+
+def _require_whole_frames(data: bytes | bytearray) -> None:
+    """
+    Walk all frames to the end of the data.
+
+    :raises UndecodableError: it ends within a frame, or something else follows one.
+    """
+    position, blocks = 0, _MAX_BLOCKS
+    while True:
+        start = data[position : position + 4]
+        if start == _MAGIC:
+            position, blocks = _end_of_frame(data, position + 4, blocks)
+        elif len(start) == 4 and start[0] & 0xF0 == 0x50 and start[1:] == _SKIPPABLE:
+            position += 8 + int.from_bytes(data[position + 4 : position + 8], "little")
+        else:
+            raise UndecodableError(TRAILING if position and start else CUT_OFF)
+        if position == len(data):
+            return
+        if position > len(data):
+            raise UndecodableError(CUT_OFF)
+
+
+def _end_of_frame(data: bytes | bytearray, position: int, blocks: int) -> tuple[int, int]:
+    """
+    Return where a frame ends, and how many blocks may still come; ``position`` is after its magic number.
+    """
+    if position >= len(data):
         raise UndecodableError(CUT_OFF)
-
-
-class _Source:
-    """
-    The input and then the seal, as a file.
-    """
-
-    def __init__(self, pieces: Sequence[bytes | bytearray]) -> None:
-        self._pieces: Iterator[bytes | bytearray] = iter((*(piece for piece in pieces if piece), SEAL_FRAME))
-
-    def read(self, _size: int = -1) -> bytes | bytearray:
-        """
-        Return the next piece, of any size.
-        """
-        return next(self._pieces, b"")
+    descriptor = data[position]
+    single_segment = descriptor >> 5 & 1
+    content_size = _CONTENT_SIZE_BYTES[descriptor >> 6] or single_segment
+    position += 1 + (1 - single_segment) + _DICTIONARY_BYTES[descriptor & 3] + content_size
+    size, last = len(data), 0
+    while not last:
+        header = int.from_bytes(data[position : position + 3], "little")
+        last, kind = header & 1, header >> 1 & 3
+        position += 3 + (1 if kind == _RUN else header >> 3)
+        blocks -= 1
+        if position > size or not blocks:
+            raise UndecodableError(CUT_OFF if position > size else "decompressing request: it has too many zstd blocks")
+    return position + 4 * (descriptor >> 2 & 1), blocks
