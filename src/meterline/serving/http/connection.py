@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -38,6 +38,7 @@ class Phase(Enum):
     BODY = "body"
     BUSY = "busy"  # the request is ours to answer
     ANSWER = "answer"  # it is being written, or what was refused unread is being read away
+    CLOSING = "closing"
 
 
 class SlowClientError(Exception):
@@ -61,6 +62,7 @@ class Connection(web.RequestHandler):
         self.identity: PeerIdentity | None = None
         self.body: Any = None
         self._unread: Any = None
+        self._wire: asyncio.Transport | None = None
         self._head_bytes = 0
         self._seen = 0
         self._admitted = False
@@ -85,8 +87,9 @@ class Connection(web.RequestHandler):
         """
         Begin, unless there are too many connections.
         """
+        self._wire = cast("asyncio.Transport", transport)
         if not self._connections.opened(self):
-            transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
+            self.abort()
             return
         self._admitted = True
         certificate = transport.get_extra_info("peercert")
@@ -130,13 +133,21 @@ class Connection(web.RequestHandler):
         """
         End what did not come in time: a body by an answer, all else by closing.
         """
-        self.deadline = _NEVER
+        self.deadline = self._clock() + _CLOSE_SECS
         if self.phase is Phase.BODY and self.body is not None:
             self.body.set_exception(SlowClientError())
-        elif self.phase is Phase.ANSWER and self.transport is not None:
-            self.transport.abort()
+        elif self.phase is Phase.CLOSING or self.phase is Phase.ANSWER:
+            self.abort()
         else:
+            self.phase = Phase.CLOSING
             self.force_close()
+
+    def abort(self) -> None:
+        """
+        Drop the connection, whatever is still to be written.
+        """
+        if self._wire is not None:
+            self._wire.abort()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -255,3 +266,6 @@ class Connections:
             self._server.pre_shutdown()
             await asyncio.sleep(0)  # those that wait for a request end here
             await self._server.shutdown(_CLOSE_SECS)
+        for connection in list(self._open):
+            connection.abort()
+        await asyncio.sleep(0)

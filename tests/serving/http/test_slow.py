@@ -1,0 +1,170 @@
+"""
+Senders that are slow, by accident or on purpose: each has so long, and no longer.
+"""
+
+import socket
+import ssl
+import time
+
+import pytest
+import trustme
+
+HEAD = b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\n"
+SHORT = 0.6
+PATIENT = 30.0
+
+
+def ended_after(sock: socket.socket) -> float:
+    """
+    Return how long it takes until the other side closes.
+    """
+    began = time.monotonic()
+    try:
+        while sock.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    return time.monotonic() - began
+
+
+def test_headers_that_drip_are_cut_off(open_rig) -> None:
+    """
+    Slowloris: a header line every now and then keeps no connection open beyond header_timeout_secs.
+    """
+    rig = open_rig(header_timeout_secs=SHORT, body_timeout_secs=PATIENT, idle_timeout_secs=PATIENT)
+    sock = rig.connect()
+    sock.sendall(HEAD)
+    sock.settimeout(0.05)
+    began = time.monotonic()
+    while time.monotonic() - began < 10:
+        try:
+            sock.sendall(b"X-A: b\r\n")
+            if sock.recv(1) == b"":
+                break
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            break
+    assert SHORT <= time.monotonic() - began < SHORT + 3
+    assert rig.send().status == 200, "others are served"
+
+
+def test_headers_that_drip_between_requests_are_cut_off(open_rig) -> None:
+    """
+    The same on a connection that has sent a request, and behind one that is pipelined.
+    """
+    rig = open_rig(header_timeout_secs=SHORT, body_timeout_secs=PATIENT, idle_timeout_secs=PATIENT)
+    sock = rig.connect()
+    assert rig.send(over=sock).status == 200
+    sock.sendall(HEAD)
+    assert ended_after(sock) < SHORT + 3
+
+
+def test_a_connection_without_requests_is_closed(open_rig) -> None:
+    """
+    idle_timeout_secs, for a new connection and after an answer; not while a request is answered.
+    """
+    rig = open_rig(header_timeout_secs=PATIENT, body_timeout_secs=PATIENT, idle_timeout_secs=SHORT)
+    fresh, used = rig.connect(), rig.connect()
+    assert rig.send(over=used).status == 200
+    assert ended_after(fresh) < SHORT + 3
+    assert ended_after(used) < SHORT + 3
+    busy = rig.connect()
+    rig.intake.open.clear()
+    busy.sendall(HEAD + b"Content-Length: 1\r\n\r\nx")
+    assert rig.intake.submitted.acquire(timeout=5)
+    busy.settimeout(3 * SHORT)
+    with pytest.raises(TimeoutError):
+        busy.recv(1)
+    rig.intake.open.set()
+    busy.settimeout(5)
+    assert rig.read(busy).status == 200
+
+
+def test_a_body_that_drips_is_refused_for_now(open_rig) -> None:
+    """
+    body_timeout_secs is for the whole body, however often a byte comes; what was reserved is given back.
+    """
+    rig = open_rig(header_timeout_secs=PATIENT, body_timeout_secs=SHORT, idle_timeout_secs=PATIENT)
+    sock = rig.connect()
+    sock.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n")
+    sock.settimeout(0.05)
+    began = time.monotonic()
+    data = b""
+    while time.monotonic() - began < 10 and not data:
+        sock.sendall(b"x")
+        try:
+            data = sock.recv(4096)
+        except TimeoutError:
+            continue
+    assert SHORT <= time.monotonic() - began < SHORT + 3
+    assert data.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: " in data
+    assert b"\r\nConnection: close\r\n" in data
+    assert rig.intake.held == 0
+
+
+def test_a_handshake_that_does_not_come_is_cut_off(open_rig, tmp_path) -> None:
+    """
+    A connection to a TLS port that says nothing is closed after header_timeout_secs.
+    """
+    authority = trustme.CA()
+    pair = authority.issue_cert("localhost")
+    pair.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    pair.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    tls = {"cert_file": str(tmp_path / "cert.pem"), "key_file": str(tmp_path / "key.pem")}
+    rig = open_rig(header_timeout_secs=SHORT, idle_timeout_secs=PATIENT, tls=tls)
+    assert ended_after(rig.connect()) < SHORT + 3
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    assert rig.send(over=rig.connect_tls(context)).status == 200
+
+
+def test_an_answer_that_is_not_taken_ends_the_connection(open_rig, page) -> None:
+    """
+    A sender that asks and never reads is disconnected, however much it asked for.
+    """
+    page.get = lambda head: _large(head)
+    rig = open_rig(pages=(page,), idle_timeout_secs=SHORT)
+    sock = rig.connect()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    ask = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
+    sock.sendall(ask * 20)
+    deadline = time.monotonic() + 10
+    while rig.sample("meterline_receiver_connections") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert rig.sample("meterline_receiver_connections") == 0
+
+
+def test_headers_are_held_against_a_budget(open_rig) -> None:
+    """
+    max_header_bytes for the line and all headers: in one packet, in many, in one line, in many; nothing is kept beyond it.
+    """
+    rig = open_rig(max_header_bytes=4096)
+    lines = b"".join(b"X-%d: %s\r\n" % (n, b"v" * 90) for n in range(50))
+    whole = rig.connect()
+    whole.sendall(HEAD + lines + b"Content-Length: 1\r\n\r\nx")
+    assert rig.read(whole).status in {400, 431}
+    endless = rig.connect()
+    endless.sendall(HEAD)
+    sent = 0
+    try:
+        while sent < 10_000_000:
+            endless.sendall(lines)
+            sent += len(lines)
+    except ConnectionError:
+        pass
+    assert sent < 10_000_000, "it was cut off"
+    one = rig.connect()
+    one.sendall(HEAD + b"X: " + b"v" * 5000 + b"\r\n\r\n")
+    assert rig.read(one).status in {400, 431}
+    target = rig.connect()
+    target.sendall(b"POST /" + b"v" * 5000 + b" HTTP/1.1\r\n\r\n")
+    assert rig.read(target).status in {400, 431}
+    assert rig.send(headers={"X": "v" * 3000}).status == 200
+
+
+def _large(head):
+    from meterline.serving.seam import Reply
+
+    return Reply(200, bytes(4_000_000), "text/plain")

@@ -1,0 +1,151 @@
+"""
+Bodies that are refused before, or while, they are read.
+"""
+
+import socket
+import threading
+
+import pytest
+
+MIB = 1024 * 1024
+LIMITS = {"max_request_bytes": MIB, "max_in_flight_bytes": 2 * MIB}
+
+
+def head(length: int, *lines: str, path: str = "/v1/metrics") -> bytes:
+    """
+    Return a request's head.
+    """
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}", *lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("length", "lines", "path", "status"),
+    [
+        (2 * MIB, (), "/v1/metrics", 413),
+        (MIB, ("Content-Encoding: br",), "/v1/metrics", 415),
+        (MIB, ("Content-Type: text/html",), "/v1/metrics", 415),
+        (MIB, (), "/elsewhere", 404),
+        (MIB, ("Origin: https://evil.example",), "/v1/metrics", 403),
+    ],
+)
+def test_a_sender_that_writes_first_and_reads_then_sees_its_refusal(open_rig, length, lines, path, status) -> None:
+    """
+    The refusal comes before the body is sent, the body is read away, and the connection ends without a reset.
+    """
+    rig = open_rig(**LIMITS)
+    sock = rig.connect()
+    sock.sendall(head(length, *lines, path=path) + bytes(length))
+    seen = rig.read(sock)
+    assert (status, "close") == (seen.status, seen.headers["connection"])
+    assert sock.recv(1) == b""
+    assert rig.intake.peak == 0, "nothing was reserved for it"
+
+
+def test_a_body_beyond_all_bounds_is_not_read_for_ever(open_rig) -> None:
+    """
+    Reading away stops at twice the limit: a sender that goes on for ever is cut off.
+    """
+    rig = open_rig(**LIMITS)
+    sock = rig.connect()
+    sock.sendall(head(10**12))
+    sent = 0
+    with pytest.raises(ConnectionError):
+        while sent < 200 * MIB:
+            sock.sendall(bytes(MIB))
+            sent += MIB
+
+
+def test_chunks_over_the_limit_are_refused_while_they_come(open_rig) -> None:
+    """
+    Without Content-Length the limit is found while reading; what was reserved is given back.
+    """
+    rig = open_rig(**LIMITS)
+    sock = rig.connect()
+    chunk = b"%x\r\n" % 100_000 + bytes(100_000) + b"\r\n"
+    sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 11)
+    assert rig.read(sock).status == 413
+    assert rig.intake.held == 0
+    assert rig.intake.peak <= MIB
+
+
+def test_one_byte_over_the_limit(open_rig) -> None:
+    """
+    The limit itself passes, one byte more does not.
+    """
+    rig = open_rig(**LIMITS)
+    assert rig.send(bytes(MIB)).status == 200
+    assert rig.send(bytes(MIB + 1)).status == 413
+
+
+def test_a_full_intake_refuses_for_now(open_rig) -> None:
+    """
+    Neither the intake's budget nor the listener's is exceeded; both are free again after the refusal.
+    """
+    rig = open_rig(**LIMITS)
+    rig.intake.room = MIB // 2
+    seen = rig.send(bytes(MIB))
+    assert (seen.status, "retry-after" in seen.headers) == (503, True)
+    assert rig.intake.peak <= MIB // 2
+    assert rig.intake.held == rig.sample("meterline_receiver_in_flight_bytes") == 0
+    assert rig.send(bytes(100)).status == 200
+
+
+def test_the_listeners_budget_refuses_for_now(open_rig) -> None:
+    """
+    max_in_flight_bytes: while two large bodies wait for their answers, a third is refused for now.
+    """
+    rig = open_rig(**LIMITS)
+    rig.intake.open.clear()
+    waiting = [rig.connect() for _ in range(2)]
+    for sock in waiting:
+        sock.sendall(head(MIB) + bytes(MIB))
+        assert rig.intake.submitted.acquire(timeout=10)
+    assert rig.send(bytes(MIB)).status == 503
+    rig.intake.open.set()
+    assert [rig.read(sock).status for sock in waiting] == [200, 200]
+
+
+def test_a_sender_may_ask_before_it_sends(rig) -> None:
+    """
+    Expect: 100-continue is answered once the head is accepted, and the body is read then.
+    """
+    sock = rig.connect()
+    sock.sendall(head(6, "Expect: 100-continue"))
+    assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    sock.sendall(b"points")
+    assert rig.read(sock).status == 200
+    assert rig.intake.bodies[0][1] == b"points"
+
+
+def test_a_sender_that_asks_is_refused_without_sending(open_rig) -> None:
+    """
+    What is refused by its head is never asked for; another expectation is none that we know.
+    """
+    rig = open_rig(**LIMITS)
+    sock = rig.connect()
+    sock.sendall(head(5 * MIB, "Expect: 100-continue"))
+    assert rig.read(sock).status == 413
+    assert rig.send(headers={"Expect": "miracles"}).status == 400
+
+
+def test_a_sender_that_goes_away_leaves_nothing_behind(open_rig) -> None:
+    """
+    A connection that is reset within a body, and one that is closed while its answer is awaited.
+    """
+    rig = open_rig(**LIMITS)
+    rig.intake.open.clear()
+    within, waiting = rig.connect(), rig.connect()
+    within.sendall(head(MIB) + bytes(1000))
+    waiting.sendall(head(6) + b"points")
+    assert rig.intake.submitted.acquire(timeout=10)
+    within.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    within.close()
+    waiting.close()
+    rig.intake.open.set()
+    settled = threading.Event()
+    for _ in range(500):
+        if rig.intake.held == 0 and rig.sample("meterline_receiver_connections") == 0:
+            break
+        settled.wait(0.01)
+    assert (rig.intake.held, rig.sample("meterline_receiver_connections")) == (0, 0)
+    assert rig.log == []
