@@ -58,7 +58,7 @@ def _line(line: Line, place: str, form: str) -> tuple[bool, Iterable[Body]]:
 
 def _otlp(documents: Documents, _line: Line, _place: str) -> Iterable[Body]:
     requests, aside = _apart(documents)
-    return otlp_json.bodies(requests, aside)
+    return [*otlp_json.bodies(requests), *rejects(aside)]
 
 
 def _loki(documents: Documents, line: Line, _place: str) -> Iterable[Body]:
