@@ -2,6 +2,8 @@
 Configuration of the Loki receiver.
 """
 
+from pydantic import ConfigDict
+
 from meterline.api import ReceiverConfig
 from meterline.serving.config import HttpListenerConfig
 
@@ -10,3 +12,5 @@ class LokiReceiverConfig(ReceiverConfig, HttpListenerConfig):
     """
     Loki push requests in.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"endpoint": "127.0.0.1:4318"}]})

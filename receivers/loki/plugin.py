@@ -12,7 +12,8 @@ from meterline.serving.listeners import Registration, listeners_of
 
 class LokiReceiver(Receiver[LokiReceiverConfig]):
     """
-    Loki push requests, each answered when all of it is on stable storage.
+    ``POST /loki/api/v1/push`` (also ``/api/prom/push``), protobuf and JSON. Each request is answered 204 when all of it is on
+    stable storage.
     """
 
     spec = PluginSpec(

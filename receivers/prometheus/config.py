@@ -2,7 +2,7 @@
 Configuration of the Prometheus receiver.
 """
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
 
 from meterline.api import PluginConfig, ReceiverConfig
 from meterline.serving.config import HttpListenerConfig
@@ -33,6 +33,18 @@ class PrometheusReceiverConfig(ReceiverConfig, HttpListenerConfig):
     """
     Prometheus remote write in.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "endpoint": "127.0.0.1:4318",
+                    "counters": ["acme_*_count"],
+                    "ha": {"cluster_label": "prometheus", "replica_label": "prometheus_replica"},
+                }
+            ]
+        }
+    )
 
     counters: tuple[str, ...] = Field(
         default=(), description="Globs of series that are counters, whatever metadata and name say."

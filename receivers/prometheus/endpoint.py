@@ -122,6 +122,7 @@ class _Chooser:
         self._endpoint = endpoint
         self._request = request
         self._ballots: dict[tuple[str, str], Ballot] = {}
+        self._winners: dict[str, str] = {}
         self.remember: dict[str, bytes] = {}
         self.choose: Choose = self._choose
 
@@ -136,11 +137,21 @@ class _Chooser:
     def _ballot(self, cluster: str, replica: str) -> Ballot:
         ballot = self._ballots.get((cluster, replica))
         if ballot is None:
-            elections = self._endpoint.elections
-            assert elections is not None  # noqa: S101 - without pairs no series has a replica
-            ballot = elections.ask(self._request.principal, self._request.tenant, cluster, replica)
-            self._ballots[cluster, replica] = ballot
+            ballot = self._ballots[cluster, replica] = self._asked(cluster, replica)
             self.remember.update(ballot.remember)
+        return ballot
+
+    def _asked(self, cluster: str, replica: str) -> Ballot:
+        """
+        Ask, unless this very request elected another one: that would be undecided until it is stored, which it then never is.
+        """
+        if self._winners.get(cluster, replica) != replica:
+            return Ballot(0)
+        elections = self._endpoint.elections
+        assert elections is not None  # noqa: S101 - without pairs no series has a replica
+        ballot = elections.ask(self._request.principal, self._request.tenant, cluster, replica)
+        if ballot.term:
+            self._winners[cluster] = replica
         return ballot
 
 

@@ -12,7 +12,8 @@ from meterline.serving.listeners import Registration, listeners_of
 
 class PrometheusReceiver(Receiver[PrometheusReceiverConfig]):
     """
-    Prometheus remote write 1.0 and 2.0, each request answered when all of it is on stable storage.
+    ``POST /api/v1/write`` (also ``/api/v1/push``), remote write 1.0 and 2.0. Each request is answered 204 when all of it is on
+    stable storage.
     """
 
     spec = PluginSpec(
