@@ -14,7 +14,7 @@ import pytest
 
 from meterline.testing.evidence import check_balance
 from meterline.testing.peers import Collector, agent_config
-from meterline.testing.process import wait_until
+from meterline.testing.process import free_port, wait_until
 from meterline.testing.proxy import Proxy, proxied
 from meterline.testing.sdks import SdkSenders
 from meterline.testing.sender import OtlpClient, Sender, join_all
@@ -185,3 +185,51 @@ def test_collector_killed_with_a_full_queue(road: Road) -> None:
     assert road.site.file() == []
     road.proxy.heal()
     road.settle()
+
+
+COMPRESSIONS = ("none", "gzip", "zstd", "zlib", "deflate", "snappy", "x-snappy-framed", "lz4")
+
+
+def fan_out(folder: Path, target: str) -> tuple[Path, int]:
+    """
+    Write the config of a Collector that sends all it gets once with each compression; return it and its OTLP/gRPC port.
+    """
+    port = free_port()
+    once = "retry_on_failure: {enabled: false}"
+    exporters = [f"otlp_http/{name}" for name in COMPRESSIONS]
+    path = folder / "fan-out.yaml"
+    path.write_text(
+        "\n".join(
+            [
+                f"receivers: {{otlp: {{protocols: {{grpc: {{endpoint: 127.0.0.1:{port}}}}}}}}}",
+                "exporters:",
+                *(
+                    f"  otlp_http/{name}: {{endpoint: http://{target}, compression: {name}, {once}}}"
+                    for name in COMPRESSIONS
+                ),
+                "service:",
+                "  telemetry: {metrics: {level: none}}",
+                "  pipelines:",
+                f"    metrics: {{receivers: [otlp], exporters: [{', '.join(exporters)}]}}",
+                f"    logs: {{receivers: [otlp], exporters: [{', '.join(exporters)}]}}",
+            ]
+        ),
+        encoding="utf-8",
+    )
+    return path, port
+
+
+def test_every_compression_of_the_collector(tmp_path: Path, site: Site) -> None:
+    """
+    What the Collector compresses in each way that it knows is understood: none is refused, and all say the same.
+    """
+    config, port = fan_out(tmp_path, site.http_target)
+    with Collector(config, tmp_path, [port]) as agent:
+        agent.start()
+        with SdkSenders(f"127.0.0.1:{port}", "z", 3, "DELTA") as senders:
+            expected = senders.finish()
+        agent.terminate()
+        said = agent.output()
+    assert "Exporting failed" not in said
+    assert "Shutdown complete" in said
+    site.settle(expected)
