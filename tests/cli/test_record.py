@@ -4,6 +4,7 @@
 
 import json
 import shutil
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -243,6 +245,24 @@ def test_refusals(door: Door, status: int, body: bytes, words: str) -> None:
     assert said.exit_code == 1
     assert words in said.stderr
     assert "\x1b" not in said.stderr
+
+
+def test_over_tls(door: Door, tmp_path: Path) -> None:
+    """The gateway's certificate is verified: by --ca-file, or by what the system trusts, which does not know it."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    door.server.socket = context.wrap_socket(door.server.socket, server_side=True)
+    file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    url = door.url.replace("http:", "https:")
+    trusted = meterline(*ITEM, "--endpoint", url, "--ca-file", str(file))
+    unknown = meterline(*ITEM, "--endpoint", url)
+    missing = meterline(*ITEM, "--endpoint", url, "--ca-file", str(tmp_path / "none"))
+    assert (trusted.exit_code, unknown.exit_code, missing.exit_code) == (0, 1, 78), trusted.output + missing.output
+    assert "--ca-file" in unknown.stderr
+    assert "not known" not in unknown.stderr
+    assert len(door.requests) == 1
 
 
 def test_no_answer(door: Door) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -222,8 +223,7 @@ def _post(target: Target, item: Mapping[str, Any]) -> bytes:
     headers = {"Content-Type": "application/json"}
     if target.token:
         headers["Authorization"] = f"Bearer {target.token}"
-    options = {"ca_certs": str(target.ca_file)} if target.ca_file else {}
-    with urllib3.PoolManager(**options) as pool:  # type: ignore[arg-type]  # a mapping of options
+    with urllib3.PoolManager(ssl_context=_trust(target.ca_file)) as pool:
         try:
             answer = pool.request(
                 "POST",
@@ -239,6 +239,10 @@ def _post(target: Target, item: Mapping[str, Any]) -> bytes:
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
             raise MeterlineError(f"connecting to {target.url}: {_why(error)}; is the gateway running?") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            if any(isinstance(each, ssl.SSLCertVerificationError) for each in (_cause(error), *error.args)):
+                raise MeterlineError(
+                    f"connecting to {target.url}: {_why(error)}; give its authority's certificate as --ca-file"
+                ) from error
             raise MeterlineError(
                 f"waiting for the answer of {target.url}: {_why(error)}; whether it is stored is not known: run the same again "
                 f"with --timestamp {item['timestamp']}, and it counts once"
@@ -248,14 +252,24 @@ def _post(target: Target, item: Mapping[str, Any]) -> bytes:
     return body
 
 
-def _why(error: Exception) -> str:
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ConfigurationError(f"reading certificates from '{ca_file}': {_why(error)}; give a file of PEM") from error
+
+
+def _cause(error: BaseException) -> BaseException:
     """
-    Return the innermost cause in its words: libraries wrap what matters.
+    Return the innermost cause: libraries wrap what matters.
     """
-    inner: BaseException = error
-    while inner.__cause__ is not None:
-        inner = inner.__cause__
-    return str(inner)
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _why(error: BaseException) -> str:
+    return str(_cause(error))
 
 
 def _refusal(body: bytes) -> str:
