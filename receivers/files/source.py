@@ -13,12 +13,15 @@ from typing import IO, BinaryIO, Final, NamedTuple, Protocol, Self, cast
 import zstandard
 
 from meterline.receivers.files.cursor import HEAD_BYTES, Place
-from meterline.serving.codecs.zstd import SEAL, SEAL_FRAME
 
 _BLOCK: Final = 256 * 1024
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _WINDOW: Final = 128 * 1024 * 1024
+
+_SEAL: Final = b"Z" * 16
+_RUN_OF_IT: Final = (1 | 1 << 1 | len(_SEAL) << 3).to_bytes(3, "little")  # last block, a run of one byte, how long
+_SEAL_FRAME: Final = _ZSTD + b"\x00\x00" + _RUN_OF_IT + _SEAL[:1]
 
 BROKEN: Final = (OSError, EOFError, zstandard.ZstdError)
 """What reading raises: the disk's errors, and those of broken or cut compressed data."""
@@ -60,10 +63,10 @@ class _Sealed:
     def read(self, size: int) -> bytes:
         while data := self._reader.read(size):
             data = self._held + data
-            self._held = data[-len(SEAL) :]
-            if len(data) > len(SEAL):
-                return data[: -len(SEAL)]
-        if self._held != SEAL:
+            self._held = data[-len(_SEAL) :]
+            if len(data) > len(_SEAL):
+                return data[: -len(_SEAL)]
+        if self._held != _SEAL:
             raise EOFError("compressed data ends before its frame does")
         return b""
 
@@ -75,7 +78,7 @@ class _Input:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._rest = SEAL_FRAME
+        self._rest = _SEAL_FRAME
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size if size > 0 else _BLOCK)
