@@ -249,6 +249,14 @@ def page() -> Page:
     return StubPage()
 
 
+@pytest.fixture
+def endpoint() -> type[StubEndpoint]:
+    """
+    The class of scripted endpoints, made with their paths.
+    """
+    return StubEndpoint
+
+
 def _keep(log: list[dict[str, Any]], method: str, event: Any) -> Any:
     log.append({"level": method, **event})
     raise structlog.DropEvent

@@ -1,0 +1,235 @@
+"""
+Receivers on one endpoint: one port, one set of options, and nobody's paths unknown before their time.
+"""
+
+import socket
+import threading
+
+import pytest
+
+from meterline.api import ConfigurationError
+from meterline.serving.config import HttpListenerConfig
+from meterline.serving.http import EventLoop, HttpListener
+from meterline.serving.listeners import OpenListeners, listeners_of
+
+KEYS = {"keys": [{"name": "a", "token": "secret-a"}]}
+
+
+def join(rig, endpoint, receiver: str = "second", **options):
+    """
+    Serve one more endpoint on the rig's listener.
+    """
+    config = HttpListenerConfig(**{**rig.config.model_dump(exclude_unset=True), **options})
+    return rig.listeners.http(receiver, config, rig.context, [endpoint])
+
+
+def test_receivers_of_one_endpoint_share_its_port(rig, endpoint) -> None:
+    """
+    The same text, port 0 included, is the same port; each path goes to its receiver.
+    """
+    registration = join(rig, endpoint("/api/v1/write"))
+    assert registration.endpoint == rig.registration.endpoint
+    assert rig.send().status == rig.send(path="/api/v1/write").status == 200
+    assert rig.sample("meterline_receiver_requests", outcome="ok") == 1
+    assert {s.labels["receiver"] for s in registration.samples()} == {"second"}
+    registration.stop(1)
+
+
+def test_a_receiver_that_leaves_is_refused_for_now(rig, endpoint) -> None:
+    """
+    Its paths are never unknown while others are served; the last one closes the port; stopping twice does nothing.
+    """
+    second = join(rig, endpoint("/api/v1/write"))
+    rig.registration.stop(1)
+    rig.registration.stop(1)
+    seen = rig.send()
+    assert (seen.status, "retry-after" in seen.headers) == (503, True)
+    assert rig.send(path="/api/v1/write").status == 200
+    second.stop(1)
+    with pytest.raises(ConnectionError):
+        rig.connect()
+
+
+def test_a_receiver_may_come_back(rig, endpoint) -> None:
+    """
+    A path is free once its receiver has left, on the same port as long as another one keeps it open.
+    """
+    second = join(rig, endpoint("/other"))
+    rig.registration.stop(1)
+    assert rig.send().status == 503
+    third = join(rig, endpoint("/v1/metrics"), "third")
+    assert rig.send().status == 200
+    second.stop(1)
+    third.stop(1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("max_request_bytes", 1000), ("compression_algorithms", ["gzip"]), ("idle_timeout_secs", 1)]
+)
+def test_receivers_must_agree(rig, endpoint, key: str, value: object) -> None:
+    """
+    An option that differs is a configuration error that names both receivers and the option.
+    """
+    with pytest.raises(ConfigurationError, match=rf"'stub' and 'second' differ in {key} "):
+        join(rig, endpoint("/other"), **{key: value})
+    assert rig.send().status == 200
+
+
+def test_credentials_may_differ(rig, endpoint) -> None:
+    """
+    ``auth`` belongs to the receiver, not to the port.
+    """
+    second = join(rig, endpoint("/private"), auth=KEYS)
+    assert rig.send().status == 200
+    seen = rig.send(path="/private")
+    assert (seen.status, seen.headers["www-authenticate"]) == (401, 'Bearer realm="meterline"')
+    assert rig.send(path="/private", headers={"X-Api-Key": "secret-a"}).status == 200
+    second.stop(1)
+
+
+def test_a_path_has_one_receiver(rig, endpoint) -> None:
+    """
+    Two receivers on one path is a configuration error; the first is served on.
+    """
+    with pytest.raises(ConfigurationError, match="POST /v1/metrics is served by receiver 'stub'"):
+        join(rig, endpoint("/new", "/v1/metrics"))
+    assert rig.send().status == 200
+    assert rig.send(path="/new").status == 404, "all of its paths or none"
+
+
+def test_a_taken_address_is_named(rig, endpoint) -> None:
+    """
+    The operating system's reason, the receiver, and the remedy.
+    """
+    address = rig.registration.endpoint
+    with pytest.raises(ConfigurationError, match=rf"binding receiver 'other' to {address}: address already in use; "):
+        OpenListeners(rig.context.clock).http(
+            "other", HttpListenerConfig(endpoint=address), rig.context, [endpoint("/x")]
+        )
+
+
+def test_an_address_for_everybody_needs_credentials(open_rig, rig, endpoint) -> None:
+    """
+    Without ``auth``, client certificates or ``insecure`` no port is opened to other machines.
+    """
+    with pytest.raises(ConfigurationError, match="auth"):
+        open_rig(endpoint="0.0.0.0:0")
+    assert open_rig(endpoint="0.0.0.0:0", insecure=True).registration.endpoint.startswith("0.0.0.0:")
+
+
+@pytest.mark.parametrize("address", ["[::1]:0", "localhost:0"])
+def test_other_ways_to_write_an_address(open_rig, address: str) -> None:
+    """
+    IPv6 and names.
+    """
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        if "::" in address:
+            pytest.skip("this machine has no IPv6")
+    assert open_rig(endpoint=address).send().status == 200
+
+
+def test_a_unix_socket_is_served_and_taken_away(open_rig, tmp_path) -> None:
+    """
+    ``unix:/path``: a dead process's file is no obstacle, a live one's is; ours is removed at the end.
+    """
+    path = tmp_path / "meterline.sock"
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(path))
+    dead.close()
+    rig = open_rig(endpoint=f"unix:{path}")
+    assert rig.registration.endpoint == f"unix:{path}"
+    assert rig.send().status == 200
+    with pytest.raises(ConfigurationError, match="address already in use"):
+        open_rig(endpoint=f"unix:{path}")
+    assert rig.send().status == 200
+    rig.registration.stop(1)
+    assert not path.exists()
+
+
+def test_connections_beyond_the_limit_are_closed(open_rig) -> None:
+    """
+    max_connections: the next one is cut off at once, counted, and served when there is room again.
+    """
+    rig = open_rig(max_connections=2)
+    first, second = rig.connect(), rig.connect()
+    assert rig.send(over=first).status == rig.send(over=second).status == 200
+    with pytest.raises((ConnectionError, OSError)):
+        rig.send(over=rig.connect())
+    assert rig.sample("meterline_receiver_refused_connections") == 1
+    first.close()
+    for _ in range(200):
+        if rig.sample("meterline_receiver_connections") < 2:
+            break
+        threading.Event().wait(0.01)
+    assert rig.send().status == 200
+
+
+def test_stopping_waits_for_what_is_in_flight(rig) -> None:
+    """
+    No connection is accepted any more, a request in flight is answered, and then the connection ends.
+    """
+    rig.intake.open.clear()
+    sock, idle = rig.connect(), rig.connect()
+    assert rig.connect()
+    sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+    assert rig.intake.submitted.acquire(timeout=5)
+    stopping = threading.Thread(target=rig.registration.stop, args=(20,))
+    stopping.start()
+    for _ in range(500):
+        try:
+            rig.connect()
+        except ConnectionError:
+            break
+        threading.Event().wait(0.01)
+    else:
+        pytest.fail("the port is still open")
+    assert stopping.is_alive()
+    rig.intake.open.set()
+    seen = rig.read(sock)
+    assert (seen.status, seen.headers["connection"]) == (200, "close")
+    stopping.join(10)
+    assert not stopping.is_alive()
+    assert idle.recv(1) == b""
+
+
+def test_stopping_ends_with_its_grace(rig) -> None:
+    """
+    A request that gets no answer holds the stop up for its grace and not for ever.
+    """
+    rig.intake.open.clear()
+    sock = rig.connect()
+    sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+    assert rig.intake.submitted.acquire(timeout=5)
+    stopping = threading.Thread(target=rig.registration.stop, args=(0.2,))
+    stopping.start()
+    stopping.join(10)
+    assert not stopping.is_alive()
+    rig.intake.open.set()
+    for _ in range(500):
+        if rig.intake.held == 0:
+            break
+        threading.Event().wait(0.01)
+
+
+def test_a_listener_that_was_never_started_stops(rig) -> None:
+    """
+    Stop without start, and twice, is legal; so is an event loop that nobody used.
+    """
+    listener = HttpListener(HttpListenerConfig(endpoint="127.0.0.1:0"), rig.context)
+    listener.stop(1)
+    listener.stop(1)
+    assert listener.closed
+    EventLoop().post(lambda: pytest.fail("nobody is there to run it"))
+
+
+def test_a_receiver_alone_opens_its_own(rig, endpoint) -> None:
+    """
+    Without a gateway's listeners, each receiver has a private one; unknown paths are unknown at once.
+    """
+    assert listeners_of(rig.context) is rig.listeners
+    alone = type(rig.context)(rig.intake, rig.context.clock, rig.context.log)
+    first = listeners_of(alone).http("alone", HttpListenerConfig(endpoint="127.0.0.1:0"), alone, [endpoint("/a")])
+    assert first.endpoint != rig.registration.endpoint
+    first.stop(1)

@@ -1,0 +1,149 @@
+"""
+TLS: from which version, with whose certificates, and what happens when the files change.
+"""
+
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+
+from meterline.api import ConfigurationError
+
+
+class Site:
+    """
+    A certificate authority and the files of a server.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = trustme.CA()
+        self.issue(self.authority)
+        self.authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+
+    def issue(self, authority: trustme.CA) -> None:
+        """
+        Write a new certificate and its key, each in one step.
+        """
+        pair = authority.issue_cert("localhost")
+        for name, data in (("key.pem", pair.private_key_pem.bytes()), ("cert.pem", pair.cert_chain_pems[0].bytes())):
+            (self.folder / "new").write_bytes(data)
+            (self.folder / "new").rename(self.folder / name)
+
+    @property
+    def options(self) -> dict[str, str]:
+        return {"cert_file": str(self.folder / "cert.pem"), "key_file": str(self.folder / "key.pem")}
+
+    def client(self, name: str | None = None) -> ssl.SSLContext:
+        """
+        Return a client that trusts the authority, with a certificate of its own if it has a name.
+        """
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        if name is not None:
+            self.authority.issue_cert(common_name=name).configure_cert(context)
+        return context
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def until(condition) -> None:
+    """
+    Wait until it holds.
+    """
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_requests_over_tls_are_stored(open_rig, site: Site) -> None:
+    """
+    Small and large, on one connection; plain text on the port is not answered.
+    """
+    rig = open_rig(tls=site.options)
+    sock = rig.connect_tls(site.client())
+    assert rig.send(over=sock).status == 200
+    assert rig.send(bytes(3_000_000), over=sock).status == 200
+    with pytest.raises((ConnectionError, OSError)):
+        rig.send()
+
+
+def test_old_versions_are_not_spoken(open_rig, site: Site) -> None:
+    """
+    TLS 1.2 and 1.3, nothing older.
+    """
+    rig = open_rig(tls=site.options)
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = site.client()
+        context.minimum_version = context.maximum_version = version
+        assert rig.send(over=rig.connect_tls(context)).status == 200
+    old = site.client()
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning):
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        rig.connect_tls(old)
+
+
+def test_a_client_certificate_is_the_principal(open_rig, site: Site) -> None:
+    """
+    With client_ca_file each sender must show a certificate of that authority, and its name is who sends.
+    """
+    rig = open_rig(tls={**site.options, "client_ca_file": str(site.folder / "ca.pem")})
+    assert rig.send(over=rig.connect_tls(site.client("collector-7"))).status == 200
+    assert rig.intake.bodies[0][2].name == "collector-7"
+    with pytest.raises((ssl.SSLError, ConnectionError, OSError)):
+        rig.send(over=rig.connect_tls(site.client()))
+    stranger = site.client()
+    trustme.CA().issue_cert(common_name="collector-7").configure_cert(stranger)
+    with pytest.raises((ssl.SSLError, ConnectionError, OSError)):
+        rig.send(over=rig.connect_tls(stranger))
+    assert len(rig.intake.bodies) == 1
+
+
+def test_changed_files_serve_new_connections(open_rig, site: Site) -> None:
+    """
+    A new certificate is used within a second or so; connections that are open stay so; a broken file changes nothing.
+    """
+    rig = open_rig(tls=site.options)
+    first = rig.connect_tls(site.client())
+    served = first.getpeercert(binary_form=True)
+    site.issue(site.authority)
+    until(lambda: rig.sample("meterline_receiver_certificate_reloads") == 1)
+    second = rig.connect_tls(site.client())
+    assert second.getpeercert(binary_form=True) != served
+    assert rig.send(over=first).status == rig.send(over=second).status == 200
+    (site.folder / "cert.pem").write_text("broken")
+    until(lambda: rig.sample("meterline_receiver_certificate_reload_failures") == 1)
+    third = rig.connect_tls(site.client())
+    assert third.getpeercert(binary_form=True) == second.getpeercert(binary_form=True)
+    assert rig.send(over=third).status == 200
+    time.sleep(0.6)
+    assert [line["level"] for line in rig.log].count("error") == 1, "it is said once"
+
+
+def test_no_connection_is_refused_while_certificates_change(open_rig, site: Site) -> None:
+    """
+    Connecting again and again over ten changes never fails.
+    """
+    rig = open_rig(tls=site.options)
+    for count in range(1, 4):
+        site.issue(site.authority)
+        while rig.sample("meterline_receiver_certificate_reloads") < count:
+            assert rig.send(over=rig.connect_tls(site.client())).status == 200
+
+
+def test_a_certificate_that_cannot_be_used_stops_the_start(open_rig, site: Site) -> None:
+    """
+    A missing file or a key of another certificate is a configuration error.
+    """
+    with pytest.raises(ConfigurationError, match="loading certificate from"):
+        open_rig(tls={**site.options, "key_file": str(site.folder / "missing.pem")})
+    with pytest.raises(ConfigurationError, match="loading certificate from"):
+        open_rig(tls={**site.options, "key_file": str(site.folder / "ca.pem")})
