@@ -56,20 +56,31 @@ def documents(data: bytes, *, constants: bool = False) -> Iterator[Any]:
         written = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UndecodableError(f"reading JSON: byte {error.start} is not UTF-8") from error
-    decoder = _WITH_CONSTANTS if constants else _DECODER
-    position, end = _skip(written, 0), len(written)
+    position, end = skip(written, 0), len(written)
     while position < end:
-        try:
-            value, position = decoder.raw_decode(written, position)
-        except RecursionError as error:
-            raise UndecodableError("reading JSON: it is nested too deep") from error
-        except ValueError as error:
-            raise UndecodableError(f"reading JSON: {error}") from error
+        value, position = one(written, position, constants=constants)
         yield value
-        position = _skip(written, position)
+        position = skip(written, position)
 
 
-def _skip(written: str, position: int) -> int:
+def one(written: str, position: int, *, constants: bool = False) -> tuple[Any, int]:
+    """
+    Read the document that begins at a position, and return it with where it ends.
+
+    :raises UndecodableError: as ``parse``.
+    """
+    try:
+        return (_WITH_CONSTANTS if constants else _DECODER).raw_decode(written, position)
+    except RecursionError as error:
+        raise UndecodableError("reading JSON: it is nested too deep") from error
+    except ValueError as error:
+        raise UndecodableError(f"reading JSON: {error}") from error
+
+
+def skip(written: str, position: int) -> int:
+    """
+    Return the position of the first character from here on that is no white space.
+    """
     while position < len(written) and written[position] in _SPACE:
         position += 1
     return position

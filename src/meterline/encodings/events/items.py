@@ -9,7 +9,8 @@ import msgpack
 
 from meterline.api import Body, Format
 from meterline.encodings.json_text import written
-from meterline.encodings.otlp import resource
+from meterline.encodings.otlp import key_values, resource
+from meterline.encodings.protobuf import length_delimited
 from meterline.encodings.rejects import Reject, rejects
 
 UNDECODABLE_ITEM = "undecodable_item"
@@ -78,16 +79,16 @@ class Collector:
 
     def __init__(self, sent: Sent) -> None:
         self.sent = sent
-        self._logs: list[bytes] = []
+        self._logs = bytearray()  # of repeated fields: a list of millions of records would weigh more than they do
         self._metrics: dict[bytes, tuple[Origin, list[bytes]]] = {}
-        self._rejects: list[Reject] = []
+        self._rejects = bytearray()
         self._bodies: list[Body] = []
 
     def log(self, record: bytes) -> None:
         """
         Add a LogRecord message.
         """
-        self._logs.append(record)
+        self._logs += length_delimited(2, record)
 
     def metric(self, metric: bytes, origin: Origin) -> None:
         """
@@ -114,7 +115,7 @@ class Collector:
         """
         Set an item aside that its reader could make nothing of.
         """
-        self._rejects.append(reject)
+        self._rejects += rejects((reject,))[0].data
 
     def finish(self) -> list[Body]:
         """
@@ -126,8 +127,17 @@ class Collector:
             groups = (resource(items, {**at.resource, **tenant}, *at[1:]) for at, items in self._metrics.values())
             bodies.append(Body(Format.OTLP_METRICS, b"".join(groups)))
         if self._logs:
-            bodies.append(Body(Format.OTLP_LOGS, resource(self._logs, tenant)))
-        return [*bodies, *rejects(self._rejects)]
+            bodies.append(Body(Format.OTLP_LOGS, _scoped(bytes(self._logs), tenant)))
+        if self._rejects:
+            bodies.append(Body(Format.REJECTS, bytes(self._rejects)))
+        return bodies
+
+
+def _scoped(logs: bytes, attributes: Mapping[str, Any]) -> bytes:
+    """
+    Return one field of an export request, of LogRecords that are fields already.
+    """
+    return length_delimited(1, length_delimited(1, key_values(1, attributes)) + length_delimited(2, logs))
 
 
 def _packed(item: Any) -> bytes:

@@ -2,17 +2,21 @@
 Documents of a body or of a line; what cannot be read is a reject, and its neighbours stay.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from meterline.encodings.events.items import UNDECODABLE_ITEM
-from meterline.encodings.json import documents
+from meterline.encodings.json import documents, one, skip
 from meterline.encodings.rejects import Reject
 from meterline.errors import TooLargeError, UndecodableError
 
-MAX_VALUES: Final = 8_000_000
-"""More values than this in one body are refused: as Python objects they would take a gigabyte."""
+MAX_VALUES: Final = 4_000_000
+"""More values than this in one body are refused: in one document, as Python objects, they would take half a gigabyte."""
+
+_DEBRIS: Final = 1_000
+"""So many broken lines before the first that is none are no events with a broken one among them."""
 
 FORM: Final = "application/x-www-form-urlencoded"
 PLAIN: Final = "text/plain"
@@ -53,7 +57,7 @@ def read_body(data: bytes, media_type: str = "", *, lines: bool = True) -> Itera
         return iter((form(data),))
     _check_size(data)
     if media_type == PLAIN and data.lstrip()[:1] not in {b"{", b"["}:
-        return _messages(data.splitlines() if lines else [data])
+        return _messages(BytesIO(data) if lines else [data])
     return _documents(data)
 
 
@@ -92,32 +96,91 @@ def _check_size(data: bytes) -> None:
 
 def _documents(data: bytes) -> Iterator[Any]:
     """
-    Read the body as a whole, and line by line where that fails.
+    Return what can be read, and rejects of the rest; a body that begins with nothing else is refused.
+    """
+    held: list[Any] | None = []
+    broken: Reject | None = None
+    for part in _parts(data):
+        if held is None:
+            yield part
+        elif isinstance(part, dict) or (len(held) > _DEBRIS and broken is None):
+            yield from (*held, part)
+            held = None
+        elif len(held) > _DEBRIS:
+            break
+        else:
+            held.append(part)
+            broken = broken or (part if isinstance(part, Reject) else None)
+    if held is not None and broken is not None:
+        raise UndecodableError(f"reading JSON: {broken.detail}")
+    yield from held or ()
+
+
+def _parts(data: bytes) -> Iterator[Any]:
+    """
+    Read document by document, arrays item by item; from where that fails on, line by line, so that it takes linear time.
     """
     try:
-        return iter(list(documents(data, constants=True)))
-    except UndecodableError as error:
-        whole = error
-    found = [document for line in data.split(b"\n") if line.strip() for document in _line(line)]
-    if not any(isinstance(document, dict | list) for document in found):
-        raise whole
-    return iter(found)
-
-
-def _line(line: bytes) -> Iterator[Any]:
-    """
-    Read a line of a body that is broken somewhere: only objects and lists can be told from debris.
-    """
-    for document in read_line(line):
-        if isinstance(document, dict | list | Reject):
-            yield document
+        written = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        yield from _lines(data)
+        return
+    position = skip(written, 0)
+    while position < len(written):
+        if written[position] == "[":
+            position = yield from _items(written, position)
         else:
-            yield Reject(UNDECODABLE_ITEM, "a line that is no object", line)
-            return
+            try:
+                document, position = one(written, position, constants=True)
+            except UndecodableError:
+                yield from _lines(written[position:].encode("utf-8", "surrogatepass"))
+                return
+            yield document
+        position = skip(written, position)
 
 
-def _messages(lines: list[bytes]) -> Iterator[Any]:
-    for line in lines:
+def _items(written: str, position: int) -> Generator[Any, None, int]:
+    """
+    Read an array item by item, and return where it ends; what follows a broken item cannot be told apart.
+    """
+    position, empty = skip(written, position + 1), True
+    try:
+        while not (empty and written[position : position + 1] == "]"):
+            item, position = one(written, position, constants=True)
+            yield item
+            position, empty = skip(written, position), False
+            if written[position : position + 1] == "]":
+                break
+            position = _after_comma(written, position)
+    except UndecodableError as error:
+        rest = written[position:].encode("utf-8", "surrogatepass")
+        yield Reject(UNDECODABLE_ITEM, f"the rest of a broken array: {_reason(error)}", rest)
+        return len(written)
+    return position + 1
+
+
+def _after_comma(written: str, position: int) -> int:
+    if written[position : position + 1] != ",":
+        raise UndecodableError("reading JSON: neither a comma nor the end of the array")
+    return skip(written, position + 1)
+
+
+def _lines(data: bytes) -> Iterator[Any]:
+    """
+    Read what is broken somewhere: only objects and lists can be told from debris.
+    """
+    for line in filter(bytes.strip, map(bytes.rstrip, BytesIO(data))):
+        for document in read_line(line):
+            if isinstance(document, dict | list | Reject):
+                yield document
+            else:
+                yield Reject(UNDECODABLE_ITEM, "a line that is no object", line)
+                break
+
+
+def _messages(texts: Iterable[bytes]) -> Iterator[Any]:
+    for text in texts:
+        line = text.rstrip(b"\r\n")
         if line.strip():
             yield {"message": line.decode("utf-8", "surrogateescape")}
 
