@@ -6,6 +6,7 @@ them. What there is to try is asked of the receivers themselves, so that a new o
 import base64
 import http.client
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,14 +22,22 @@ from meterline.api import Answer, Format, Principal, ReceiverContext, Status, Sy
 from meterline.plugins import available, load_receiver
 from meterline.serving.auth_config import AuthConfig
 from meterline.serving.config import ListenerConfig
+from meterline.serving.exposure import is_local
 from meterline.serving.listeners import OpenListeners, Registration
 from meterline.serving.seam import Endpoint, Method
 from meterline.testing.forward_client import ForwardClient, message
 from meterline.testing.identity_provider import IdentityProvider
 
-GOOD, ROTATED, LATE, WRONG = ("ml_" + text * 12 for text in ("good", "next", "late", "evil"))
+GOOD, ROTATED, LATE, WRONG, TIED = ("ml_" + text * 12 for text in ("good", "next", "late", "evil", "tied"))
 EXPIRED = {"name": "late", "token": LATE, "expires_at": "2020-01-01T00:00:00Z"}
-KEYS = {"keys": [{"name": "good", "token": GOOD}, {"name": "good", "token": ROTATED}, EXPIRED]}
+KEYS = {
+    "keys": [
+        {"name": "good", "token": GOOD},
+        {"name": "good", "token": ROTATED},
+        {"name": "tied", "token": TIED, "tenants": ["mine*"]},
+        EXPIRED,
+    ]
+}
 FORWARD = {"shared_key": {"name": "fleet", "token": "shared"}, "users": [{"name": "good", "token": GOOD}, EXPIRED]}
 
 
@@ -210,6 +219,16 @@ def test_every_port_is_tried(started: Started) -> None:
     assert set(available("receiver")) - set(LISTENING) == {"files"}
 
 
+def test_every_port_is_local_by_default() -> None:
+    """
+    No receiver listens for other machines unless the config names an address of them.
+    """
+    sections = [kind for name in LISTENING for kind in listener_sections(load_receiver(name).Config).values()]
+
+    assert all(is_local(kind.model_fields["endpoint"].default) for kind in sections)
+    assert len(sections) >= len(LISTENING)
+
+
 def http_attempt(
     address: str, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
 ) -> tuple[int, str]:
@@ -285,6 +304,36 @@ def test_http_lets_in(started: Started, attempt: str) -> None:
 
     assert {where: status for where, status in answers.items() if status in (401, 403) or status >= 500} == {}
     assert {principal.name for principal in started.intake.senders} <= {"good"}
+
+
+def test_http_refuses_before_the_body_is_there(started: Started) -> None:
+    """
+    The answer comes when the headers are there, while all of the body is still to come.
+    """
+    for door in doors(started):
+        if door.endpoint.credential_in_body:
+            continue
+        host, _, port = door.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            head = f"{door.method} {door.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+            connection.sendall(head.encode())
+            assert (door.path, connection.recv(12)) == (door.path, b"HTTP/1.1 401")
+
+
+@pytest.mark.parametrize(("tenant", "allowed"), [("mine-1", True), ("theirs", False), ("Mine", False)])
+def test_tenants_are_checked_on_every_door(started: Started, tenant: str, allowed: bool) -> None:  # noqa: FBT001
+    """
+    A key that is tied to tenants may name no other, by whatever protocol; nothing of it is stored.
+    """
+    headers = {"x-api-key": TIED, "x-scope-orgid": tenant}
+    started.intake.senders.clear()
+
+    statuses = {(door.path, door.method): door.attempt(headers)[0] for door in doors(started)}
+    codes = grpc_codes(started, headers)
+
+    assert {where: status for where, status in statuses.items() if (status == 403) == allowed} == {}
+    assert {path: code for path, code in codes.items() if (code is grpc.StatusCode.PERMISSION_DENIED) == allowed} == {}
+    assert allowed or started.intake.senders == []
 
 
 def test_no_other_method_is_a_way_in(started: Started) -> None:

@@ -3,7 +3,9 @@ Keys: how they are sent, when they end, how one follows another.
 """
 
 import base64
+import contextlib
 import hashlib
+import hmac
 from typing import Any
 
 import pytest
@@ -87,6 +89,29 @@ def test_headers_may_be_pairs_with_bytes(make: Any) -> None:
     pairs = [("x-api-key", "a"), ("x-api-key", b"b\xff"), ("x-api-key", TOKEN.encode())]
 
     assert authenticator.authenticate(pairs, None).name == "acme"
+
+
+def test_a_look_up_does_the_same_for_any_token(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Right, nearly right and wrong: one comparison in constant time each, of digests alone; no token is kept.
+    """
+    compared: list[tuple[bytes, bytes]] = []
+    ours = hmac.compare_digest
+
+    def compare(first: bytes, second: bytes) -> bool:
+        compared.append((first, second))
+        return ours(first, second)
+
+    authenticator = make(keys=[{"name": f"p{n}", "token": f"{TOKEN}{n}"} for n in range(50)])
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+
+    for token in (f"{TOKEN}7", f"{TOKEN}77", "x"):
+        with contextlib.suppress(UnauthenticatedError):
+            authenticator.authenticate({"x-api-key": token}, None)
+
+    assert [(len(first), len(second)) for first, second in compared] == [(32, 32)] * 3
+    held = repr([vars(authenticator), vars(authenticator._ring)])
+    assert TOKEN not in held
 
 
 def test_a_key_ends_when_it_says(make: Any, clock: Any) -> None:
