@@ -4,6 +4,7 @@ A credential that is bound to some customers cannot write for others, on any wir
 
 import json
 import time
+import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def test_a_bound_credential_writes_for_its_customers_alone(tmp_path: Path) -> No
         assert {row["reason"] for row in rows} == {"forbidden_customer"}
         assert sum(row["entries"] for row in rows) == len(WIRES) * POINTS // 2
         assert {row["principal"] for row in rows} == {"sender", "files"}
+        with urllib.request.urlopen(f"http://127.0.0.1:{site.ports['metrics']}/metrics", timeout=20) as page:
+            assert b"meterline_receiver_accepted_usage_records_total" in page.read()
+        assert "the table does not have" not in site.gateway.output()
 
 
 def totals(site: WireSite) -> dict[tuple[str, str], Decimal]:

@@ -16,7 +16,12 @@ from meterline.testing.workload import RULES, Workload
 
 CONFIG = """\
 ledger: {path: ./ledger.db}
-receivers: {otlp: {grpc: {endpoint: "127.0.0.1:0"}}, prometheus: {endpoint: "127.0.0.1:0"}}
+receivers:
+  otlp: {grpc: {endpoint: "127.0.0.1:0"}}
+  prometheus: {endpoint: "127.0.0.1:0"}
+  json: {endpoint: "127.0.0.1:0"}
+  usage: {http: {endpoint: "127.0.0.1:0"}}
+  files: {include: [./in/*]}
 exporters: {usage: {type: file, path: ./usage.ndjson}}
 """
 ONLY_WITH_TLS = {"meterline_receiver_certificate_reloads", "meterline_receiver_certificate_reload_failures"}

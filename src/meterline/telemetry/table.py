@@ -33,6 +33,7 @@ class Metric:
 
 _RECEIVER = ("receiver", "transport")
 _SIGNAL = (*_RECEIVER, "signal")
+_NAMED = ("receiver",)
 
 _PROCESS = (
     Metric("meterline_process_uptime_seconds", "gauge", "s", "Time since the process started."),
@@ -49,40 +50,35 @@ _PROCESS = (
     ),
 )
 
+_UNITS = {
+    "metric_points": "Metric points",
+    "log_records": "Log records",
+    "events": "Events",
+    "usage_records": "Usage records",
+}
+
+
+def _counted(unit: str, words: str) -> tuple[Metric, ...]:
+    """
+    Return what a receiver counts of one kind of item.
+    """
+    what = {
+        "accepted": f"{words} stored and not in quarantine.",
+        "quarantined": f"{words} stored in quarantine.",
+        "refused": f"{words} of requests that were not stored, as far as they were read.",
+    }
+    return tuple(
+        Metric(f"meterline_receiver_{name}_{unit}", "counter", "", text, _RECEIVER) for name, text in what.items()
+    )
+
+
 _RECEIVERS = (
-    Metric(
-        "meterline_receiver_accepted_metric_points",
-        "counter",
-        "",
-        "Metric points stored and not in quarantine.",
-        _RECEIVER,
-    ),
-    Metric(
-        "meterline_receiver_quarantined_metric_points", "counter", "", "Metric points stored in quarantine.", _RECEIVER
-    ),
-    Metric(
-        "meterline_receiver_refused_metric_points",
-        "counter",
-        "",
-        "Metric points of requests that were not stored, as far as they were read.",
-        _RECEIVER,
-    ),
-    Metric(
-        "meterline_receiver_accepted_log_records", "counter", "", "Log records stored and not in quarantine.", _RECEIVER
-    ),
-    Metric("meterline_receiver_quarantined_log_records", "counter", "", "Log records stored in quarantine.", _RECEIVER),
-    Metric(
-        "meterline_receiver_refused_log_records",
-        "counter",
-        "",
-        "Log records of requests that were not stored, as far as they were read.",
-        _RECEIVER,
-    ),
+    *(metric for unit, words in _UNITS.items() for metric in _counted(unit, words)),
     Metric(
         "meterline_receiver_requests",
         "counter",
         "",
-        "Requests by what they were answered: ok, partial_success, or the gRPC code.",
+        "Requests by what they were answered: ok, partial_success, or why they were refused.",
         (*_SIGNAL, "outcome"),
     ),
     Metric("meterline_receiver_received_bytes", "counter", "By", "Bytes of requests as they came.", _SIGNAL),
@@ -90,6 +86,13 @@ _RECEIVERS = (
     Metric("meterline_receiver_in_flight_bytes", "gauge", "By", "Bytes of requests being handled.", _RECEIVER),
     Metric("meterline_receiver_waiting_requests", "gauge", "", "Requests that wait for a thread.", _RECEIVER),
     Metric("meterline_receiver_threads", "gauge", "", "Threads that handle requests.", _RECEIVER),
+    Metric("meterline_receiver_connections", "gauge", "", "Open connections.", _RECEIVER),
+    Metric(
+        "meterline_receiver_refused_connections", "counter", "", "Connections over max_connections, closed.", _RECEIVER
+    ),
+    Metric(
+        "meterline_receiver_expired_connections", "counter", "", "Connections closed because they were slow.", _RECEIVER
+    ),
     Metric(
         "meterline_receiver_certificate_reloads",
         "counter",
@@ -104,6 +107,12 @@ _RECEIVERS = (
         "Times that changed TLS files could not be used; the old ones stay in use.",
         _RECEIVER,
     ),
+    Metric("meterline_receiver_files", "gauge", "", "Files that a files receiver reads.", _NAMED),
+    Metric("meterline_receiver_file_bytes", "gauge", "By", "Bytes of these files.", _NAMED),
+    Metric("meterline_receiver_file_read_bytes", "gauge", "By", "Bytes of these files read since the start.", _NAMED),
+    Metric("meterline_receiver_file_lines", "counter", "", "Lines stored.", _NAMED),
+    Metric("meterline_receiver_file_points", "counter", "", "Points and log records of these lines.", _NAMED),
+    Metric("meterline_receiver_file_rejected", "counter", "", "Of them in quarantine.", _NAMED),
 )
 
 _PROMETHEUS = (
