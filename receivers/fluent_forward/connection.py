@@ -8,6 +8,7 @@ more is read, so that its sender notices.
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -129,8 +130,10 @@ class Connection:
                 await self._exchange(held)
         except TimeoutError:  # an OSError, too
             self._server.refused("deadline_exceeded", "the handshake was not done in time", self._peer)
+        except ssl.SSLError as error:  # an OSError, too
+            self._server.refused("unauthenticated", f"the TLS handshake failed ({error.reason})", self._peer)
         except (OSError, EOFError):
-            pass  # it went away, or never spoke TLS
+            pass  # it went away
         except (UnauthenticatedError, UndecodableError, TooLargeError) as error:
             self._refused(error)
         finally:

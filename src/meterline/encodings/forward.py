@@ -25,6 +25,7 @@ _MAPS: Final = (*range(0x80, 0x90), 0xDE, 0xDF)
 _ARRAY_HEADERS: Final = {0xDC: 3, 0xDD: 5}
 _FAILURES: Final = (msgpack.UnpackException, ValueError, OverflowError)
 _MIB: Final = 1024 * 1024
+_FIRST_BYTES: Final = 16 * 1024  # the library would take a MiB for each connection at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Cutter:
         self._limit = limit
         self._buffer = bytearray()
         self._start = 0
-        self._scan: Any = msgpack.Unpacker(max_buffer_size=limit + _MIB, raw=True)
+        self._scan: Any = msgpack.Unpacker(read_size=_FIRST_BYTES, max_buffer_size=limit + _MIB, raw=True)
 
     @property
     def buffered(self) -> int:
@@ -136,7 +137,7 @@ class _Reader:
 
     def __init__(self, message: bytes) -> None:
         self._bytes = message
-        self._unpacker: Any = msgpack.Unpacker(max_buffer_size=len(message), raw=True)
+        self._unpacker: Any = msgpack.Unpacker(read_size=len(message), max_buffer_size=len(message), raw=True)
         self._unpacker.feed(message)
         self._left = 0
 

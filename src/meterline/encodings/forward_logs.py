@@ -99,7 +99,7 @@ class _Transcoder:
         """
         Cut the stream of entries; what follows broken bytes cannot be cut, and is one reject.
         """
-        scan: Any = msgpack.Unpacker(max_buffer_size=max(len(entries), 1), raw=True)
+        scan: Any = msgpack.Unpacker(read_size=len(entries) or 1, max_buffer_size=len(entries) or 1, raw=True)
         scan.feed(entries)
         start, end = 0, len(entries)
         while start < end:

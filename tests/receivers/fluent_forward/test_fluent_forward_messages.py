@@ -2,6 +2,7 @@
 What becomes of messages: acknowledged only when stored, with their own id, and kept where nobody sends them again.
 """
 
+import gzip
 import socket
 import threading
 from collections.abc import Callable
@@ -76,6 +77,20 @@ def test_zstd_chunks_are_read(start: Any, connect: Any, intake: Any) -> None:
 
     assert client.receive() == {"ack": "z"}
     assert len(intake.records) == 2
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_a_chunk_of_many_members_is_read(start: Any, connect: Any, intake: Any, name: str) -> None:
+    """
+    Fluentd's compressed buffers have a member for each emit, thousands in a chunk.
+    """
+    compress: Any = gzip.compress if name == "gzip" else zstandard.compress
+    members = b"".join(compress(packed_entries([(NOW + n, {"n": n})])) for n in range(5_000))
+    client = connect(start())
+    client.send(msgpack.packb(["t", members, {"compressed": name, "chunk": "m"}]))
+
+    assert client.receive() == {"ack": "m"}
+    assert len(intake.records) == 5_000
 
 
 def test_the_chunk_id_comes_back_byte_by_byte(start: Any, connect: Any) -> None:

@@ -13,7 +13,7 @@ from meterline.serving.codecs.slices import CUT_OFF, TRAILING, slices
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB = zlib.MAX_WBITS
 _RAW = -zlib.MAX_WBITS
-_MAX_MEMBERS = 1_000  # of one gzip body: each costs time, and no sender makes so many
+_MAX_MEMBERS = 100_000  # of one gzip body: each costs 3 us; Fluentd's compressed buffers have one for each emit
 
 
 def encoding_of(body: bytes) -> str | None:
