@@ -12,15 +12,16 @@ _DOUBLE: Final = struct.Struct("<d").pack
 _FIXED64: Final = struct.Struct("<Q").pack
 _SFIXED64: Final = struct.Struct("<q").pack
 _MASK: Final = (1 << 64) - 1
+_SMALL: Final = tuple(bytes((number,)) for number in range(0x80))
 
 
 def varint(number: int) -> bytes:
     """
     Encode an unsigned number; a negative one as its 64-bit two's complement.
     """
+    if 0 <= number < 0x80:
+        return _SMALL[number]
     number &= _MASK
-    if number < 0x80:
-        return bytes((number,))
     out = bytearray()
     while number >= 0x80:
         out.append(number & 0x7F | 0x80)
@@ -33,7 +34,10 @@ def length_delimited(field: int, payload: bytes) -> bytes:
     """
     Encode a message, text or bytes field, an empty one too.
     """
-    return varint(field << 3 | 2) + varint(len(payload)) + payload
+    size = len(payload)
+    if size < 0x80 and field < 0x10:  # benchmarks/protocols.py: nearly all of them, and half of what an event costs
+        return _SMALL[field << 3 | 2] + _SMALL[size] + payload
+    return varint(field << 3 | 2) + varint(size) + payload
 
 
 def text(field: int, value: str) -> bytes:

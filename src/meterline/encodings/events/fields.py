@@ -12,8 +12,10 @@ def find(event: Mapping[Any, Any], path: str) -> Any:
     """
     if path in event:
         return event[path]
-    head, dot, rest = path.partition(".")
-    inner = event.get(head) if dot else None
+    if "." not in path:
+        return None
+    head, _, rest = path.partition(".")
+    inner = event.get(head)
     return find(inner, rest) if isinstance(inner, Mapping) else None
 
 

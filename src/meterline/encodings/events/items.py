@@ -137,7 +137,8 @@ def _scoped(logs: bytes, attributes: Mapping[str, Any]) -> bytes:
     """
     Return one field of an export request, of LogRecords that are fields already.
     """
-    return length_delimited(1, length_delimited(1, key_values(1, attributes)) + length_delimited(2, logs))
+    scoped = length_delimited(1, b"") + logs
+    return length_delimited(1, length_delimited(1, key_values(1, attributes)) + length_delimited(2, scoped))
 
 
 def _packed(item: Any) -> bytes:
