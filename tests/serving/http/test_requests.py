@@ -3,23 +3,27 @@ What a request must be to be stored, and what it is answered otherwise.
 """
 
 import gzip
+from collections.abc import Callable
 
 import pytest
 
 from meterline.api import Answer, Body, ForbiddenError, Format, RetryableError, Status, TooLargeError, UndecodableError
 from meterline.serving.seam import Decoded, Reply
+from meterline.testing.http_rig import Rig, StubPage
+
+Opener = Callable[..., Rig]
 
 CHUNKED = "POST /v1/metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def test_a_request_is_stored_and_then_answered(rig) -> None:
+def test_a_request_is_stored_and_then_answered(rig: Rig) -> None:
     """
     The endpoint sees head and body, the intake its bodies, the sender the endpoint's words.
     """
     seen = rig.send(
         b"points", {"Content-Type": 'application/JSON; charset="utf-8"', "X-Twice": "1"}, path="/v1/metrics?a=1&a=2"
     )
-    assert (200, b"stored", "text/plain") == (seen.status, seen.body, seen.headers["content-type"])
+    assert (seen.status, seen.body, seen.headers["content-type"]) == (200, b"stored", "text/plain")
     request = rig.endpoint.requests[0]
     assert request.body == b"points"
     assert (request.head.method, request.head.path, request.head.query) == ("POST", "/v1/metrics", {"a": "2"})
@@ -28,7 +32,7 @@ def test_a_request_is_stored_and_then_answered(rig) -> None:
     assert rig.intake.bodies[0][2].name == "anonymous"
 
 
-def test_a_connection_carries_many_requests(rig) -> None:
+def test_a_connection_carries_many_requests(rig: Rig) -> None:
     """
     Keep-alive: the connection is open after an answer, after a refusal too.
     """
@@ -39,7 +43,7 @@ def test_a_connection_carries_many_requests(rig) -> None:
     assert rig.sample("meterline_receiver_connections") == 1
 
 
-def test_chunks_are_one_body(rig) -> None:
+def test_chunks_are_one_body(rig: Rig) -> None:
     """
     Transfer-Encoding: chunked, with an extension and a trailer, in packets that cut it anywhere.
     """
@@ -51,7 +55,7 @@ def test_chunks_are_one_body(rig) -> None:
     assert rig.intake.bodies[0][1] == b"points"
 
 
-def test_pipelined_requests_are_answered_in_order(rig) -> None:
+def test_pipelined_requests_are_answered_in_order(rig: Rig) -> None:
     """
     Two requests in one packet: both are stored, in their order.
     """
@@ -62,7 +66,7 @@ def test_pipelined_requests_are_answered_in_order(rig) -> None:
     assert [body for _, body, _ in rig.intake.bodies] == [b"a", b"b"]
 
 
-def test_http_1_0_is_answered_and_closed(rig) -> None:
+def test_http_1_0_is_answered_and_closed(rig: Rig) -> None:
     """
     A sender that speaks HTTP/1.0 gets its answer, and the end of the connection.
     """
@@ -84,7 +88,7 @@ def test_http_1_0_is_answered_and_closed(rig) -> None:
         (RetryableError("asking: not now", 2.2), 503),
     ],
 )
-def test_what_decode_raises_is_answered_in_the_endpoints_words(rig, error: Exception, status: int) -> None:
+def test_what_decode_raises_is_answered_in_the_endpoints_words(rig: Rig, error: Exception, status: int) -> None:
     """
     Each error of the seam has its status; the message reaches the sender through ``refuse``.
     """
@@ -97,7 +101,7 @@ def test_what_decode_raises_is_answered_in_the_endpoints_words(rig, error: Excep
 
 
 @pytest.mark.parametrize(("hint", "lowest", "highest"), [(None, 1, 2), (0.01, 1, 2), (7.2, 8, 11), (400.0, 30, 30)])
-def test_retry_after_is_whole_seconds_within_bounds(rig, hint: float | None, lowest: int, highest: int) -> None:
+def test_retry_after_is_whole_seconds_within_bounds(rig: Rig, hint: float | None, lowest: int, highest: int) -> None:
     """
     The delay is rounded up, never under 1 s nor over 30 s, and jittered.
     """
@@ -115,7 +119,7 @@ def test_retry_after_is_whole_seconds_within_bounds(rig, hint: float | None, low
         ([Status.STORED, Status.STORED], 200),
     ],
 )
-def test_several_bodies_have_one_answer(rig, answers: list[Status], status: int) -> None:
+def test_several_bodies_have_one_answer(rig: Rig, answers: list[Status], status: int) -> None:
     """
     Any that is to be sent again makes all be sent again; else any that is refused refuses all; else they are summed up.
     """
@@ -130,7 +134,7 @@ def test_several_bodies_have_one_answer(rig, answers: list[Status], status: int)
         assert rig.sample("meterline_receiver_quarantined_metric_points") == 4
 
 
-def test_a_request_without_points_is_stored(rig) -> None:
+def test_a_request_without_points_is_stored(rig: Rig) -> None:
     """
     Nothing to submit is nothing to wait for.
     """
@@ -139,7 +143,7 @@ def test_a_request_without_points_is_stored(rig) -> None:
     assert rig.intake.bodies == []
 
 
-def test_what_is_to_be_remembered_goes_alone(rig) -> None:
+def test_what_is_to_be_remembered_goes_alone(rig: Rig) -> None:
     """
     State without points is committed with an empty body.
     """
@@ -149,7 +153,7 @@ def test_what_is_to_be_remembered_goes_alone(rig) -> None:
     assert rig.intake.remembered == [{"elected": b"a"}]
 
 
-def test_an_unexpected_error_is_refused_twice_and_then_quarantined(rig) -> None:
+def test_an_unexpected_error_is_refused_twice_and_then_quarantined(rig: Rig) -> None:
     """
     A body that the decoder fails on: 503, 503, and then it is a reject as a whole and answered as stored.
     """
@@ -166,7 +170,7 @@ def test_an_unexpected_error_is_refused_twice_and_then_quarantined(rig) -> None:
     assert "KeyError" in repr(rig.log)
 
 
-def test_words_that_fail_do_not_change_what_is_true(rig) -> None:
+def test_words_that_fail_do_not_change_what_is_true(rig: Rig) -> None:
     """
     When the endpoint cannot word its answer, what is stored is still answered 200, and what is not, by its status.
     """
@@ -178,7 +182,7 @@ def test_words_that_fail_do_not_change_what_is_true(rig) -> None:
     assert "secret" not in repr(rig.log)
 
 
-def test_other_paths_methods_and_types(open_rig, page) -> None:
+def test_other_paths_methods_and_types(open_rig: Opener, page: StubPage) -> None:
     """
     404, 405 with Allow, 415 with Accept-Encoding, OPTIONS, HEAD and pages, each without a body being stored.
     """
@@ -202,9 +206,9 @@ def test_other_paths_methods_and_types(open_rig, page) -> None:
     assert rig.intake.bodies == []
 
 
-def test_a_compressed_body_is_what_it_was(rig) -> None:
+def test_a_compressed_body_is_what_it_was(rig: Rig) -> None:
     """
-    gzip by its name and by its old one; identity is no compression.
+    Gzip by its name and by its old one; identity is no compression.
     """
     for encoding in ("gzip", "GZIP", "x-gzip"):
         assert rig.send(gzip.compress(b"points"), {"Content-Encoding": encoding}).status == 200
@@ -213,7 +217,7 @@ def test_a_compressed_body_is_what_it_was(rig) -> None:
     assert rig.send(b"points", {"Content-Encoding": "gzip"}).status == 400
 
 
-def test_until_all_receivers_have_started_nothing_is_unknown(open_rig) -> None:
+def test_until_all_receivers_have_started_nothing_is_unknown(open_rig: Opener) -> None:
     """
     A path whose receiver may yet come is refused for now: 404 would be for good.
     """
@@ -224,7 +228,7 @@ def test_until_all_receivers_have_started_nothing_is_unknown(open_rig) -> None:
     assert rig.send(path="/api/v1/write").status == 404
 
 
-def test_headers_of_an_answer_cannot_be_forged(rig) -> None:
+def test_headers_of_an_answer_cannot_be_forged(rig: Rig) -> None:
     """
     What an endpoint takes from a sender into a header stays in that header.
     """

@@ -4,8 +4,14 @@ Who may send: credentials before bodies, tenants, rates, and pages of a browser.
 
 import gzip
 import time
+from collections.abc import Callable
 
 import pytest
+
+from meterline.serving.seam import Decoded, Request
+from meterline.testing.http_rig import Rig, StubEndpoint, StubPage
+
+Opener = Callable[..., Rig]
 
 MIB = 1024 * 1024
 AUTH = {
@@ -18,7 +24,7 @@ ACME = {"Authorization": "Bearer secret-acme"}
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"X-Api-Key": "secret-acm"}])
-def test_no_body_is_read_of_a_stranger(open_rig, headers: dict[str, str]) -> None:
+def test_no_body_is_read_of_a_stranger(open_rig: Opener, headers: dict[str, str]) -> None:
     """
     401 with a challenge comes while the body is still to be sent; nothing of it is reserved.
     """
@@ -33,7 +39,7 @@ def test_no_body_is_read_of_a_stranger(open_rig, headers: dict[str, str]) -> Non
     assert rig.sample("meterline_receiver_requests", outcome="401") == 1
 
 
-def test_the_sender_is_known_and_so_is_its_tenant(open_rig) -> None:
+def test_the_sender_is_known_and_so_is_its_tenant(open_rig: Opener) -> None:
     """
     A key's only tenant is the request's; another one named is 403.
     """
@@ -45,7 +51,7 @@ def test_the_sender_is_known_and_so_is_its_tenant(open_rig) -> None:
     assert len(rig.intake.bodies) == 2
 
 
-def test_whoever_sends_too_often_is_refused_for_now(open_rig) -> None:
+def test_whoever_sends_too_often_is_refused_for_now(open_rig: Opener) -> None:
     """
     A rate is 503, never 429, and others are not held up by it.
     """
@@ -56,11 +62,11 @@ def test_whoever_sends_too_often_is_refused_for_now(open_rig) -> None:
     assert rig.send(headers=ACME).status == 200
 
 
-def test_a_credential_in_the_body(open_rig, endpoint) -> None:
+def test_a_credential_in_the_body(open_rig: Opener) -> None:
     """
     A protocol that has its key in the body: read, decompressed, found; a wrong one is 401, as is none; a header goes first.
     """
-    served = endpoint()
+    served = StubEndpoint()
     served.credential_in_body = True
     served.credential = lambda head, body: body.decode().partition(":")[0] or None
     rig = open_rig(served, auth=AUTH)
@@ -75,11 +81,11 @@ def test_a_credential_in_the_body(open_rig, endpoint) -> None:
     assert len(rig.intake.bodies) == 3
 
 
-def test_a_strangers_body_is_read_up_to_20_mib(open_rig, endpoint) -> None:
+def test_a_strangers_body_is_read_up_to_20_mib(open_rig: Opener) -> None:
     """
     Before the sender is known no more than 20 MiB are read, compressed or not.
     """
-    served = endpoint()
+    served = StubEndpoint()
     served.credential_in_body = True
     served.credential = lambda head, body: None
     rig = open_rig(served, auth=AUTH)
@@ -92,7 +98,7 @@ def test_a_strangers_body_is_read_up_to_20_mib(open_rig, endpoint) -> None:
 PREFLIGHT = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"}
 
 
-def test_no_page_may_send_unless_it_is_configured(rig) -> None:
+def test_no_page_may_send_unless_it_is_configured(rig: Rig) -> None:
     """
     CORS is off: a page's request is refused unread, with preflight or without, and says nothing of CORS.
     """
@@ -102,7 +108,7 @@ def test_no_page_may_send_unless_it_is_configured(rig) -> None:
     assert rig.intake.bodies == []
 
 
-def test_listed_pages_may_send(open_rig) -> None:
+def test_listed_pages_may_send(open_rig: Opener) -> None:
     """
     A listed origin is echoed, with preflight and without a credential for it; another one is refused.
     """
@@ -123,7 +129,7 @@ def test_listed_pages_may_send(open_rig) -> None:
         assert rig.send(headers={**ACME, "Origin": origin}).status == 403
 
 
-def test_any_page_may_send_but_without_the_browsers_credentials(open_rig) -> None:
+def test_any_page_may_send_but_without_the_browsers_credentials(open_rig: Opener) -> None:
     """
     ``*`` alone is said as ``*``, and never together with credentials.
     """
@@ -133,7 +139,7 @@ def test_any_page_may_send_but_without_the_browsers_credentials(open_rig) -> Non
     assert "access-control-allow-credentials" not in seen.headers
 
 
-def test_pages_need_no_credential(open_rig, page) -> None:
+def test_pages_need_no_credential(open_rig: Opener, page: StubPage) -> None:
     """
     A document is for everybody who can connect.
     """
@@ -142,13 +148,13 @@ def test_pages_need_no_credential(open_rig, page) -> None:
     assert rig.send(b"").status == 401
 
 
-def test_a_slow_decoder_does_not_hold_up_others(rig) -> None:
+def test_a_slow_decoder_does_not_hold_up_others(rig: Rig) -> None:
     """
     Decoding is done on threads: while one request takes its time, others are answered.
     """
     decode = rig.endpoint.decoder
 
-    def slow(request):
+    def slow(request: Request) -> Decoded:
         if request.body == b"slow":
             time.sleep(1.0)
         return decode(request)

@@ -4,18 +4,24 @@ Receivers on one endpoint: one port, one set of options, and nobody's paths unkn
 
 import socket
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meterline.api import ConfigurationError
 from meterline.serving.config import HttpListenerConfig
 from meterline.serving.http import EventLoop, HttpListener
-from meterline.serving.listeners import OpenListeners, listeners_of
+from meterline.serving.listeners import OpenListeners, Registration, listeners_of
+from meterline.testing.http_rig import Rig, StubEndpoint
+
+Opener = Callable[..., Rig]
 
 KEYS = {"keys": [{"name": "a", "token": "secret-a"}]}
 
 
-def join(rig, endpoint, receiver: str = "second", **options):
+def join(rig: Rig, endpoint: StubEndpoint, receiver: str = "second", **options: Any) -> Registration:
     """
     Serve one more endpoint on the rig's listener.
     """
@@ -23,11 +29,11 @@ def join(rig, endpoint, receiver: str = "second", **options):
     return rig.listeners.http(receiver, config, rig.context, [endpoint])
 
 
-def test_receivers_of_one_endpoint_share_its_port(rig, endpoint) -> None:
+def test_receivers_of_one_endpoint_share_its_port(rig: Rig) -> None:
     """
     The same text, port 0 included, is the same port; each path goes to its receiver.
     """
-    registration = join(rig, endpoint("/api/v1/write"))
+    registration = join(rig, StubEndpoint("/api/v1/write"))
     assert registration.endpoint == rig.registration.endpoint
     assert rig.send().status == rig.send(path="/api/v1/write").status == 200
     assert rig.sample("meterline_receiver_requests", outcome="ok") == 1
@@ -35,11 +41,11 @@ def test_receivers_of_one_endpoint_share_its_port(rig, endpoint) -> None:
     registration.stop(1)
 
 
-def test_a_receiver_that_leaves_is_refused_for_now(rig, endpoint) -> None:
+def test_a_receiver_that_leaves_is_refused_for_now(rig: Rig) -> None:
     """
     Its paths are never unknown while others are served; the last one closes the port; stopping twice does nothing.
     """
-    second = join(rig, endpoint("/api/v1/write"))
+    second = join(rig, StubEndpoint("/api/v1/write"))
     rig.registration.stop(1)
     rig.registration.stop(1)
     seen = rig.send()
@@ -50,14 +56,14 @@ def test_a_receiver_that_leaves_is_refused_for_now(rig, endpoint) -> None:
         rig.connect()
 
 
-def test_a_receiver_may_come_back(rig, endpoint) -> None:
+def test_a_receiver_may_come_back(rig: Rig) -> None:
     """
     A path is free once its receiver has left, on the same port as long as another one keeps it open.
     """
-    second = join(rig, endpoint("/other"))
+    second = join(rig, StubEndpoint("/other"))
     rig.registration.stop(1)
     assert rig.send().status == 503
-    third = join(rig, endpoint("/v1/metrics"), "third")
+    third = join(rig, StubEndpoint("/v1/metrics"), "third")
     assert rig.send().status == 200
     second.stop(1)
     third.stop(1)
@@ -66,20 +72,20 @@ def test_a_receiver_may_come_back(rig, endpoint) -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [("max_request_bytes", 1000), ("compression_algorithms", ["gzip"]), ("idle_timeout_secs", 1)]
 )
-def test_receivers_must_agree(rig, endpoint, key: str, value: object) -> None:
+def test_receivers_must_agree(rig: Rig, key: str, value: object) -> None:
     """
     An option that differs is a configuration error that names both receivers and the option.
     """
     with pytest.raises(ConfigurationError, match=rf"'stub' and 'second' differ in {key} "):
-        join(rig, endpoint("/other"), **{key: value})
+        join(rig, StubEndpoint("/other"), **{key: value})
     assert rig.send().status == 200
 
 
-def test_credentials_may_differ(rig, endpoint) -> None:
+def test_credentials_may_differ(rig: Rig) -> None:
     """
     ``auth`` belongs to the receiver, not to the port.
     """
-    second = join(rig, endpoint("/private"), auth=KEYS)
+    second = join(rig, StubEndpoint("/private"), auth=KEYS)
     assert rig.send().status == 200
     seen = rig.send(path="/private")
     assert (seen.status, seen.headers["www-authenticate"]) == (401, 'Bearer realm="meterline"')
@@ -87,28 +93,28 @@ def test_credentials_may_differ(rig, endpoint) -> None:
     second.stop(1)
 
 
-def test_a_path_has_one_receiver(rig, endpoint) -> None:
+def test_a_path_has_one_receiver(rig: Rig) -> None:
     """
     Two receivers on one path is a configuration error; the first is served on.
     """
     with pytest.raises(ConfigurationError, match="POST /v1/metrics is served by receiver 'stub'"):
-        join(rig, endpoint("/new", "/v1/metrics"))
+        join(rig, StubEndpoint("/new", "/v1/metrics"))
     assert rig.send().status == 200
     assert rig.send(path="/new").status == 404, "all of its paths or none"
 
 
-def test_a_taken_address_is_named(rig, endpoint) -> None:
+def test_a_taken_address_is_named(rig: Rig) -> None:
     """
     The operating system's reason, the receiver, and the remedy.
     """
     address = rig.registration.endpoint
     with pytest.raises(ConfigurationError, match=rf"binding receiver 'other' to {address}: address already in use; "):
         OpenListeners(rig.context.clock).http(
-            "other", HttpListenerConfig(endpoint=address), rig.context, [endpoint("/x")]
+            "other", HttpListenerConfig(endpoint=address), rig.context, [StubEndpoint("/x")]
         )
 
 
-def test_an_address_for_everybody_needs_credentials(open_rig, rig, endpoint) -> None:
+def test_an_address_for_everybody_needs_credentials(open_rig: Opener, rig: Rig) -> None:
     """
     Without ``auth``, client certificates or ``insecure`` no port is opened to other machines.
     """
@@ -118,7 +124,7 @@ def test_an_address_for_everybody_needs_credentials(open_rig, rig, endpoint) -> 
 
 
 @pytest.mark.parametrize("address", ["[::1]:0", "localhost:0"])
-def test_other_ways_to_write_an_address(open_rig, address: str) -> None:
+def test_other_ways_to_write_an_address(open_rig: Opener, address: str) -> None:
     """
     IPv6 and names.
     """
@@ -130,7 +136,7 @@ def test_other_ways_to_write_an_address(open_rig, address: str) -> None:
     assert open_rig(endpoint=address).send().status == 200
 
 
-def test_a_unix_socket_is_served_and_taken_away(open_rig, tmp_path) -> None:
+def test_a_unix_socket_is_served_and_taken_away(open_rig: Opener, tmp_path: Path) -> None:
     """
     ``unix:/path``: a dead process's file is no obstacle, a live one's is; ours is removed at the end.
     """
@@ -148,7 +154,7 @@ def test_a_unix_socket_is_served_and_taken_away(open_rig, tmp_path) -> None:
     assert not path.exists()
 
 
-def test_connections_beyond_the_limit_are_closed(open_rig) -> None:
+def test_connections_beyond_the_limit_are_closed(open_rig: Opener) -> None:
     """
     max_connections: the next one is cut off at once, counted, and served when there is room again.
     """
@@ -166,7 +172,7 @@ def test_connections_beyond_the_limit_are_closed(open_rig) -> None:
     assert rig.send().status == 200
 
 
-def test_stopping_waits_for_what_is_in_flight(rig) -> None:
+def test_stopping_waits_for_what_is_in_flight(rig: Rig) -> None:
     """
     No connection is accepted any more, a request in flight is answered, and then the connection ends.
     """
@@ -194,7 +200,7 @@ def test_stopping_waits_for_what_is_in_flight(rig) -> None:
     assert idle.recv(1) == b""
 
 
-def test_stopping_ends_with_its_grace(rig) -> None:
+def test_stopping_ends_with_its_grace(rig: Rig) -> None:
     """
     A request that gets no answer holds the stop up for its grace and not for ever.
     """
@@ -213,7 +219,7 @@ def test_stopping_ends_with_its_grace(rig) -> None:
         threading.Event().wait(0.01)
 
 
-def test_a_listener_that_was_never_started_stops(rig) -> None:
+def test_a_listener_that_was_never_started_stops(rig: Rig) -> None:
     """
     Stop without start, and twice, is legal; so is an event loop that nobody used.
     """
@@ -224,12 +230,12 @@ def test_a_listener_that_was_never_started_stops(rig) -> None:
     EventLoop().post(lambda: pytest.fail("nobody is there to run it"))
 
 
-def test_a_receiver_alone_opens_its_own(rig, endpoint) -> None:
+def test_a_receiver_alone_opens_its_own(rig: Rig) -> None:
     """
     Without a gateway's listeners, each receiver has a private one; unknown paths are unknown at once.
     """
     assert listeners_of(rig.context) is rig.listeners
     alone = type(rig.context)(rig.intake, rig.context.clock, rig.context.log)
-    first = listeners_of(alone).http("alone", HttpListenerConfig(endpoint="127.0.0.1:0"), alone, [endpoint("/a")])
+    first = listeners_of(alone).http("alone", HttpListenerConfig(endpoint="127.0.0.1:0"), alone, [StubEndpoint("/a")])
     assert first.endpoint != rig.registration.endpoint
     first.stop(1)

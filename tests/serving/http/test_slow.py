@@ -5,9 +5,16 @@ Senders that are slow, by accident or on purpose: each has so long, and no longe
 import socket
 import ssl
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import trustme
+
+from meterline.serving.seam import Reply
+from meterline.testing.http_rig import Rig, StubPage
+
+Opener = Callable[..., Rig]
 
 HEAD = b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\n"
 SHORT = 0.6
@@ -27,7 +34,7 @@ def ended_after(sock: socket.socket) -> float:
     return time.monotonic() - began
 
 
-def test_headers_that_drip_are_cut_off(open_rig) -> None:
+def test_headers_that_drip_are_cut_off(open_rig: Opener) -> None:
     """
     Slowloris: a header line every now and then keeps no connection open beyond header_timeout_secs.
     """
@@ -49,7 +56,7 @@ def test_headers_that_drip_are_cut_off(open_rig) -> None:
     assert rig.send().status == 200, "others are served"
 
 
-def test_headers_that_drip_between_requests_are_cut_off(open_rig) -> None:
+def test_headers_that_drip_between_requests_are_cut_off(open_rig: Opener) -> None:
     """
     The same on a connection that has sent a request, and behind one that is pipelined.
     """
@@ -60,7 +67,7 @@ def test_headers_that_drip_between_requests_are_cut_off(open_rig) -> None:
     assert ended_after(sock) < SHORT + 3
 
 
-def test_a_connection_without_requests_is_closed(open_rig) -> None:
+def test_a_connection_without_requests_is_closed(open_rig: Opener) -> None:
     """
     idle_timeout_secs, for a new connection and after an answer; not while a request is answered.
     """
@@ -81,7 +88,7 @@ def test_a_connection_without_requests_is_closed(open_rig) -> None:
     assert rig.read(busy).status == 200
 
 
-def test_a_body_that_drips_is_refused_for_now(open_rig) -> None:
+def test_a_body_that_drips_is_refused_for_now(open_rig: Opener) -> None:
     """
     body_timeout_secs is for the whole body, however often a byte comes; what was reserved is given back.
     """
@@ -104,7 +111,7 @@ def test_a_body_that_drips_is_refused_for_now(open_rig) -> None:
     assert rig.intake.held == 0
 
 
-def test_a_handshake_that_does_not_come_is_cut_off(open_rig, tmp_path) -> None:
+def test_a_handshake_that_does_not_come_is_cut_off(open_rig: Opener, tmp_path: Path) -> None:
     """
     A connection to a TLS port that says nothing is closed after header_timeout_secs.
     """
@@ -120,11 +127,11 @@ def test_a_handshake_that_does_not_come_is_cut_off(open_rig, tmp_path) -> None:
     assert rig.send(over=rig.connect_tls(context)).status == 200
 
 
-def test_an_answer_that_is_not_taken_ends_the_connection(open_rig, page) -> None:
+def test_an_answer_that_is_not_taken_ends_the_connection(open_rig: Opener, page: StubPage) -> None:
     """
     A sender that asks and never reads is disconnected, however much it asked for.
     """
-    page.get = lambda head: _large(head)
+    page.reply = Reply(200, bytes(4_000_000), "text/plain")
     rig = open_rig(pages=(page,), idle_timeout_secs=SHORT)
     sock = rig.connect()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -137,7 +144,7 @@ def test_an_answer_that_is_not_taken_ends_the_connection(open_rig, page) -> None
         assert rig.sample("meterline_receiver_connections") == count
 
 
-def test_headers_are_held_against_a_budget(open_rig) -> None:
+def test_headers_are_held_against_a_budget(open_rig: Opener) -> None:
     """
     max_header_bytes for the line and all headers: in one packet, in many, in one line, in many; nothing is kept beyond it.
     """
@@ -163,9 +170,3 @@ def test_headers_are_held_against_a_budget(open_rig) -> None:
     target.sendall(b"POST /" + b"v" * 5000 + b" HTTP/1.1\r\n\r\n")
     assert rig.read(target).status in {400, 431}
     assert rig.send(headers={"X": "v" * 3000}).status == 200
-
-
-def _large(head):
-    from meterline.serving.seam import Reply
-
-    return Reply(200, bytes(4_000_000), "text/plain")

@@ -4,12 +4,16 @@ TLS: from which version, with whose certificates, and what happens when the file
 
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trustme
 
 from meterline.api import ConfigurationError
+from meterline.testing.http_rig import Rig
+
+Opener = Callable[..., Rig]
 
 
 class Site:
@@ -49,10 +53,13 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
+    """
+    Return files of a server.
+    """
     return Site(tmp_path)
 
 
-def until(condition) -> None:
+def until(condition: Callable[[], bool]) -> None:
     """
     Wait until it holds.
     """
@@ -62,7 +69,7 @@ def until(condition) -> None:
         time.sleep(0.02)
 
 
-def test_requests_over_tls_are_stored(open_rig, site: Site) -> None:
+def test_requests_over_tls_are_stored(open_rig: Opener, site: Site) -> None:
     """
     Small and large, on one connection; plain text on the port is not answered.
     """
@@ -74,7 +81,7 @@ def test_requests_over_tls_are_stored(open_rig, site: Site) -> None:
         rig.send()
 
 
-def test_old_versions_are_not_spoken(open_rig, site: Site) -> None:
+def test_old_versions_are_not_spoken(open_rig: Opener, site: Site) -> None:
     """
     TLS 1.2 and 1.3, nothing older.
     """
@@ -85,13 +92,13 @@ def test_old_versions_are_not_spoken(open_rig, site: Site) -> None:
         assert rig.send(over=rig.connect_tls(context)).status == 200
     old = site.client()
     old.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         rig.connect_tls(old)
 
 
-def test_a_client_certificate_is_the_principal(open_rig, site: Site) -> None:
+def test_a_client_certificate_is_the_principal(open_rig: Opener, site: Site) -> None:
     """
     With client_ca_file each sender must show a certificate of that authority, and its name is who sends.
     """
@@ -107,7 +114,7 @@ def test_a_client_certificate_is_the_principal(open_rig, site: Site) -> None:
     assert len(rig.intake.bodies) == 1
 
 
-def test_changed_files_serve_new_connections(open_rig, site: Site) -> None:
+def test_changed_files_serve_new_connections(open_rig: Opener, site: Site) -> None:
     """
     A new certificate is used within a second or so; connections that are open stay so; a broken file changes nothing.
     """
@@ -128,7 +135,7 @@ def test_changed_files_serve_new_connections(open_rig, site: Site) -> None:
     assert [line["level"] for line in rig.log].count("error") == 1, "it is said once"
 
 
-def test_no_connection_is_refused_while_certificates_change(open_rig, site: Site) -> None:
+def test_no_connection_is_refused_while_certificates_change(open_rig: Opener, site: Site) -> None:
     """
     Connecting again and again over ten changes never fails.
     """
@@ -139,7 +146,7 @@ def test_no_connection_is_refused_while_certificates_change(open_rig, site: Site
             assert rig.send(over=rig.connect_tls(site.client())).status == 200
 
 
-def test_a_certificate_that_cannot_be_used_stops_the_start(open_rig, site: Site) -> None:
+def test_a_certificate_that_cannot_be_used_stops_the_start(open_rig: Opener, site: Site) -> None:
     """
     A missing file or a key of another certificate is a configuration error.
     """

@@ -4,8 +4,13 @@ Bodies that are refused before, or while, they are read.
 
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
+
+from meterline.testing.http_rig import Rig
+
+Opener = Callable[..., Rig]
 
 MIB = 1024 * 1024
 LIMITS = {"max_request_bytes": MIB, "max_in_flight_bytes": 2 * MIB}
@@ -28,7 +33,9 @@ def head(length: int, *lines: str, path: str = "/v1/metrics") -> bytes:
         (MIB, ("Origin: https://evil.example",), "/v1/metrics", 403),
     ],
 )
-def test_a_sender_that_writes_first_and_reads_then_sees_its_refusal(open_rig, length, lines, path, status) -> None:
+def test_a_sender_that_writes_first_and_reads_then_sees_its_refusal(
+    open_rig: Opener, length: int, lines: tuple[str, ...], path: str, status: int
+) -> None:
     """
     The refusal comes before the body is sent, the body is read away, and the connection ends without a reset.
     """
@@ -41,21 +48,26 @@ def test_a_sender_that_writes_first_and_reads_then_sees_its_refusal(open_rig, le
     assert rig.intake.peak == 0, "nothing was reserved for it"
 
 
-def test_a_body_beyond_all_bounds_is_not_read_for_ever(open_rig) -> None:
+def test_a_body_beyond_all_bounds_is_not_read_for_ever(open_rig: Opener) -> None:
     """
     Reading away stops at twice the limit: a sender that goes on for ever is cut off.
     """
     rig = open_rig(**LIMITS)
     sock = rig.connect()
     sock.sendall(head(10**12))
-    sent = 0
     with pytest.raises(ConnectionError):
-        while sent < 200 * MIB:
-            sock.sendall(bytes(MIB))
-            sent += MIB
+        send_for_ever(sock)
 
 
-def test_chunks_over_the_limit_are_refused_while_they_come(open_rig) -> None:
+def send_for_ever(sock: socket.socket) -> None:
+    """
+    Send 200 MiB, which is for ever here.
+    """
+    for _ in range(200):
+        sock.sendall(bytes(MIB))
+
+
+def test_chunks_over_the_limit_are_refused_while_they_come(open_rig: Opener) -> None:
     """
     Without Content-Length the limit is found while reading; what was reserved is given back.
     """
@@ -68,7 +80,7 @@ def test_chunks_over_the_limit_are_refused_while_they_come(open_rig) -> None:
     assert rig.intake.peak <= MIB
 
 
-def test_one_byte_over_the_limit(open_rig) -> None:
+def test_one_byte_over_the_limit(open_rig: Opener) -> None:
     """
     The limit itself passes, one byte more does not.
     """
@@ -77,7 +89,7 @@ def test_one_byte_over_the_limit(open_rig) -> None:
     assert rig.send(bytes(MIB + 1)).status == 413
 
 
-def test_a_full_intake_refuses_for_now(open_rig) -> None:
+def test_a_full_intake_refuses_for_now(open_rig: Opener) -> None:
     """
     Neither the intake's budget nor the listener's is exceeded; both are free again after the refusal.
     """
@@ -90,7 +102,7 @@ def test_a_full_intake_refuses_for_now(open_rig) -> None:
     assert rig.send(bytes(100)).status == 200
 
 
-def test_the_listeners_budget_refuses_for_now(open_rig) -> None:
+def test_the_listeners_budget_refuses_for_now(open_rig: Opener) -> None:
     """
     max_in_flight_bytes: while two large bodies wait for their answers, a third is refused for now.
     """
@@ -105,7 +117,7 @@ def test_the_listeners_budget_refuses_for_now(open_rig) -> None:
     assert [rig.read(sock).status for sock in waiting] == [200, 200]
 
 
-def test_a_sender_may_ask_before_it_sends(rig) -> None:
+def test_a_sender_may_ask_before_it_sends(rig: Rig) -> None:
     """
     Expect: 100-continue is answered once the head is accepted, and the body is read then.
     """
@@ -117,7 +129,7 @@ def test_a_sender_may_ask_before_it_sends(rig) -> None:
     assert rig.intake.bodies[0][1] == b"points"
 
 
-def test_a_sender_that_asks_is_refused_without_sending(open_rig) -> None:
+def test_a_sender_that_asks_is_refused_without_sending(open_rig: Opener) -> None:
     """
     What is refused by its head is never asked for; another expectation is none that we know.
     """
@@ -128,7 +140,7 @@ def test_a_sender_that_asks_is_refused_without_sending(open_rig) -> None:
     assert rig.send(headers={"Expect": "miracles"}).status == 400
 
 
-def test_a_sender_that_goes_away_leaves_nothing_behind(open_rig) -> None:
+def test_a_sender_that_goes_away_leaves_nothing_behind(open_rig: Opener) -> None:
     """
     A connection that is reset within a body, and one that is closed while its answer is awaited.
     """

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meterline.testing.http_rig import Rig
+
 POST = b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\n"
 SMUGGLED = b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsmuggled"
 
@@ -42,7 +44,7 @@ SMUGGLED = b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nsm
         b"GARBAGE\r\n\r\n",
     ],
 )
-def test_what_two_servers_could_read_in_two_ways_is_refused(rig, wire: bytes) -> None:
+def test_what_two_servers_could_read_in_two_ways_is_refused(rig: Rig, wire: bytes) -> None:
     """
     400 and the end of the connection: what follows is not read as a request.
     """
@@ -59,7 +61,7 @@ def test_what_two_servers_could_read_in_two_ways_is_refused(rig, wire: bytes) ->
     assert rig.intake.bodies == []
 
 
-def test_an_upgrade_that_is_not_understood_is_passed_over(rig) -> None:
+def test_an_upgrade_that_is_not_understood_is_passed_over(rig: Rig) -> None:
     """
     A client that offers HTTP/2 with its first request is answered over HTTP/1.1, body and all.
     """
@@ -69,7 +71,7 @@ def test_an_upgrade_that_is_not_understood_is_passed_over(rig) -> None:
     assert rig.intake.bodies[0][1] == b"points"
 
 
-def test_bytes_that_are_no_text_reach_the_endpoint_as_text(rig) -> None:
+def test_bytes_that_are_no_text_reach_the_endpoint_as_text(rig: Rig) -> None:
     """
     No lone surrogate in a header, path or query: nothing later could encode it.
     """
@@ -82,7 +84,7 @@ def test_bytes_that_are_no_text_reach_the_endpoint_as_text(rig) -> None:
         str(dict(request.head.query)).encode()
 
 
-def test_a_whole_url_as_target(rig) -> None:
+def test_a_whole_url_as_target(rig: Rig) -> None:
     """
     Senders behind a proxy write the whole URL; only its path counts.
     """
@@ -90,14 +92,14 @@ def test_a_whole_url_as_target(rig) -> None:
     assert rig.send(b"", method="OPTIONS", path="*").status == 404
 
 
-def test_a_query_of_too_many_fields_is_refused(rig) -> None:
+def test_a_query_of_too_many_fields_is_refused(rig: Rig) -> None:
     """
     A hundred fields are enough for everybody.
     """
     assert rig.send(path="/v1/metrics?" + "&".join(f"a{n}=1" for n in range(200))).status == 400
 
 
-def test_a_thousand_tiny_parts_take_linear_time(rig) -> None:
+def test_a_thousand_tiny_parts_take_linear_time(rig: Rig) -> None:
     """
     Ten times the chunks of a byte each take about ten times as long, not a hundred times.
     """
@@ -116,7 +118,7 @@ def test_a_thousand_tiny_parts_take_linear_time(rig) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_no_bytes_break_the_listener(rig, data) -> None:
+def test_no_bytes_break_the_listener(rig: Rig, data: st.DataObject) -> None:
     """
     A good request with bytes changed, cut, doubled: answered or closed, never 500, and the next sender is served.
     """
@@ -142,12 +144,12 @@ def test_no_bytes_break_the_listener(rig, data) -> None:
     assert rig.send().status == 200
 
 
-def test_random_bytes_are_answered_or_closed(rig) -> None:
+def test_random_bytes_are_answered_or_closed(rig: Rig) -> None:
     """
     Noise of any length: nothing is stored of it, nothing is logged.
     """
     seed = int(os.environ.get("METERLINE_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"METERLINE_SEED={seed}")
+    print(f"METERLINE_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     rng = random.Random(seed)
     for _ in range(100):
         sock = rig.connect()

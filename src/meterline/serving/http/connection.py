@@ -264,14 +264,14 @@ class Connections:
         self._closing = True
         if self._server is not None:
             self._server.pre_shutdown()
-            await _turns()  # those that wait for a request end here, those just accepted are dropped
+            await turns()  # those that wait for a request end here
             await self._server.shutdown(_CLOSE_SECS)
         for connection in list(self._open):
             connection.abort()
-        await _turns()
+        await turns()
 
 
-async def _turns() -> None:
+async def turns() -> None:
     """
     Let the loop go round as often as asyncio takes from accepting a connection, or from dropping one, to telling its protocol.
     """

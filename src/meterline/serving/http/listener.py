@@ -14,7 +14,7 @@ from meterline.serving.config import HttpListenerConfig
 from meterline.serving.counters import SignalCounters
 from meterline.serving.exposure import require_guarded
 from meterline.serving.http import sockets
-from meterline.serving.http.connection import Connections
+from meterline.serving.http.connection import Connections, turns
 from meterline.serving.http.cors import Cors
 from meterline.serving.http.exchange import Site, serve
 from meterline.serving.http.loop import EventLoop
@@ -135,7 +135,7 @@ class HttpListener:
             ssl_handshake_timeout=self._config.header_timeout_secs if self._certificates else None,
         )
         if old is not None:
-            old.close()
+            await _retired(old)
 
     async def _watch(self) -> None:
         """
@@ -176,7 +176,7 @@ class HttpListener:
 
     async def _close(self, grace_secs: float) -> None:
         if self._server is not None:
-            self._server.close()
+            await _retired(self._server)
         await _drained(self._site.routes.parts, grace_secs)
         if self._watchdog is not None:
             self._watchdog.cancel()
@@ -226,6 +226,17 @@ class HttpRegistration:
         Return numbers for telemetry.
         """
         return self.listener.samples(self._part)
+
+
+async def _retired(server: asyncio.Server) -> None:
+    """
+    Accept no more, and only then close: asyncio forgets, unclosed, what it has just accepted when its server is closed.
+    """
+    loop = asyncio.get_running_loop()
+    for bound in server.sockets:
+        loop.remove_reader(bound.fileno())
+    await turns()
+    server.close()
 
 
 async def _drained(parts: Sequence[Part], grace_secs: float) -> None:
