@@ -4,7 +4,6 @@ Client certificates as identities, on both protocols: the same receiver, the sam
 
 import http.client
 import ssl
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,24 +59,16 @@ class Site:
         self.authority = trustme.CA()
         self.authority.cert_pem.write_to_path(folder / "ca.pem")
         self.intake = KeepingIntake()
-        self.renew()
-
-    def renew(self) -> None:
-        """
-        Put a new server certificate in the place of the old one.
-        """
         made = self.authority.issue_cert("localhost", "127.0.0.1")
-        (self.folder / "cert.new").write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
-        made.private_key_pem.write_to_path(self.folder / "key.new")
-        for name in ("key", "cert"):
-            (self.folder / f"{name}.new").replace(self.folder / f"{name}.pem")
+        (folder / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
+        made.private_key_pem.write_to_path(folder / "key.pem")
 
-    def receiver(self, auth: Mapping[str, Any] | None, *, mutual: bool = True) -> OtlpReceiver:
+    def receiver(self, auth: Mapping[str, Any] | None) -> OtlpReceiver:
         """
         Return a receiver with both listeners under this ``auth`` section.
         """
         files = {"cert_file": str(self.folder / "cert.pem"), "key_file": str(self.folder / "key.pem")}
-        tls = {**files, "client_ca_file": str(self.folder / "ca.pem")} if mutual else files
+        tls = {**files, "client_ca_file": str(self.folder / "ca.pem")}
         listener = {"endpoint": "127.0.0.1:0", "tls": tls}
         config = OtlpReceiver.Config.model_validate({"type": "otlp", "grpc": listener, "http": listener})
         top = AuthConfig.model_validate(auth) if auth else None
@@ -126,21 +117,6 @@ class Site:
         finally:
             connection.close()
 
-    def shown(self, receiver: OtlpReceiver) -> bytes:
-        """
-        Return the certificate that a new HTTP connection is shown.
-        """
-        context = ssl.create_default_context(cafile=self.folder / "ca.pem")
-        connection = http.client.HTTPSConnection(
-            "localhost", int(receiver.endpoints["http"].rpartition(":")[2]), timeout=20, context=context
-        )
-        connection.connect()
-        try:
-            found: bytes = connection.sock.getpeercert(binary_form=True)
-            return found
-        finally:
-            connection.close()
-
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
@@ -160,8 +136,8 @@ def start(site: Site) -> Iterator[Start]:
     """
     started: list[OtlpReceiver] = []
 
-    def run(auth: Mapping[str, Any] | None = None, **options: Any) -> OtlpReceiver:
-        started.append(site.receiver(auth, **options))
+    def run(auth: Mapping[str, Any] | None = None) -> OtlpReceiver:
+        started.append(site.receiver(auth))
         started[-1].start()
         return started[-1]
 
@@ -236,21 +212,3 @@ def test_keys_alone_are_asked_for_beside_the_certificate(start: Start, site: Sit
 
     assert site.send(protocol, receiver, client) == REFUSED
     assert site.send(protocol, receiver, client, authorization="Bearer t") == "ok"
-
-
-def test_http_takes_up_a_new_certificate(start: Start, site: Site) -> None:
-    """
-    New connections are shown the new one, and a broken one changes nothing.
-    """
-    receiver = start(mutual=False)
-    first = site.shown(receiver)
-    (site.folder / "cert.pem").write_text("nonsense")
-    broken_until = time.monotonic() + 1.2
-    while time.monotonic() < broken_until:
-        assert site.shown(receiver) == first
-
-    site.renew()
-
-    deadline = time.monotonic() + 20
-    while site.shown(receiver) == first:
-        assert time.monotonic() < deadline
