@@ -10,7 +10,7 @@ const client = Mixpanel.init(process.env.MIXPANEL_TOKEN || "0123456789abcdef", {
   protocol: url.protocol.replace(":", ""),
 });
 
-// This SDK gives events neither time nor id, and never tries again: both are needed to send one again without counting it twice.
+// This SDK gives events neither time nor id, and never tries again. With both, one can be sent again and counts once.
 function track(name, properties) {
   const event = { ...properties, time: new Date(), $insert_id: randomUUID() };
   const attempt = () => client.track(name, { ...event }, (error) => error && setTimeout(attempt, 1000));

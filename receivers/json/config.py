@@ -33,6 +33,10 @@ class JsonReceiverConfig(ReceiverConfig, HttpListenerConfig):
     path_prefix: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = Field(
         default="", description="Stands before all paths, so that two of these receivers can share a port."
     )
+    events_field: str = Field(
+        default="",
+        description="Path of the list of events in a request that has one, such as `data`; absent: it is the list.",
+    )
     id_field: str = Field(
         default="",
         description="Path of the event's unique id, such as `event.id`; it becomes the attribute log.record.uid.",
@@ -55,4 +59,5 @@ class JsonReceiverConfig(ReceiverConfig, HttpListenerConfig):
             timestamp_field=self.timestamp_field,
             timestamp_format=self.timestamp_format,
             received=self.missing_timestamp == "received",
+            events_field=self.events_field,
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meterline.encodings.events import read_body, transcode
+from meterline.encodings.events import EventOptions, read_body, transcode
 from meterline.testing.agent_bodies import iso, vector_logs, vector_metrics
 
 NOW = 1_795_345_200_123_456_789
@@ -101,6 +101,22 @@ def test_an_absolute_counter_is_cumulative_without_start(read: Reader) -> None:
     assert (one.sum.aggregation_temporality, one.sum.is_monotonic) == (2, True)
     assert one.sum.data_points[0].start_time_unix_nano == 0
     assert one.sum.data_points[0].time_unix_nano == 1_795_345_200_000_000_011
+
+
+def test_native_json_says_what_an_event_is(read: Reader) -> None:
+    """The codec ``native_json`` puts each event into ``log`` or ``metric``."""
+    found = read(sent({"metric": metric(counter={"value": 1.0})}, {"log": {"timestamp": iso(NOW, 9), "n": 1}}))
+
+    assert (len(found.metrics), found.times, found.bodies[0]["n"]) == (1, [NOW], 1)
+
+
+def test_events_within_a_payload(read: Reader) -> None:
+    """``payload_prefix`` and ``payload_suffix`` wrap the array; ``events_field`` says where it is."""
+    body = b'{"data":[' + vector_logs(NOW).body[1:-1] + b"]}"
+
+    found = read(transcode(read_body(body), "vector", EventOptions(events_field="data")))
+
+    assert found.times == [NOW, NOW + 1, NOW + 2]
 
 
 def test_a_negative_increment_is_not_monotonic(read: Reader) -> None:

@@ -21,14 +21,15 @@ class EventOptions:
     """
     What the user says of his events; "" and None: as the encoding says.
 
-    ``id_field`` and ``timestamp_field`` are paths. ``received``: an event without time takes the time at which it came, as
-    its observed time.
+    ``id_field`` and ``timestamp_field`` are paths in an event, ``events_field`` is one in a document that holds a list of
+    them. ``received``: an event without time takes the time at which it came, as its observed time.
     """
 
     id_field: str = ""
     timestamp_field: str = ""
     timestamp_format: TimestampFormat | None = None
     received: bool = False
+    events_field: str = ""
 
 
 class Shape(NamedTuple):

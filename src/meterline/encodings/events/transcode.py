@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from meterline.api import Body, Format
 from meterline.encodings import otlp_json
 from meterline.encodings.events import cloudevents, vector
-from meterline.encodings.events.fields import first_text
+from meterline.encodings.events.fields import find, first_text
 from meterline.encodings.events.items import UNSUPPORTED_ITEM, Collector, ItemError, Sent, resource_of, wrong
 from meterline.encodings.events.logs import UID, EventOptions, Facts, Shape, facts, record
 from meterline.encodings.forward import Message
@@ -85,12 +85,20 @@ def transcode(
     for document in documents:
         if isinstance(document, Reject):
             request.set_aside(document)
-        elif isinstance(document, list):
-            for item in document:
-                request.take(item)
-        else:
-            request.take(document)
+            continue
+        for item in _items(document, options.events_field):
+            request.take(item)
     return request.finish()
+
+
+def _items(document: Any, events_field: str) -> Iterable[Any]:
+    """
+    Return the items of a document: a list's own, those of the list that it holds, or itself.
+    """
+    if events_field and isinstance(document, Mapping):
+        inner = find(document, events_field)
+        return inner if isinstance(inner, list) else (document,)
+    return document if isinstance(document, list) else (document,)
 
 
 def transcode_cloudevent(
@@ -140,6 +148,14 @@ def _log(request: _Request, event: Mapping[Any, Any]) -> None:
     request.event(event, facts(event, request.shape))
 
 
+def _native(request: _Request, event: Mapping[Any, Any]) -> None:
+    """
+    Add an event of Vector's ``json`` codec, or of its ``native_json``, which says in a key around it what it is.
+    """
+    inner = event.get("log", event.get("metric")) if len(event) == 1 else None
+    _vector(request, inner if isinstance(inner, Mapping) else event)
+
+
 def _vector(request: _Request, event: Mapping[Any, Any]) -> None:
     if vector.is_metric(event):
         vector.add_metric(request, event, request.shape.time_format)
@@ -178,7 +194,7 @@ def _auto(request: _Request, event: Mapping[Any, Any]) -> None:
 
 _ADD: Final[Mapping[EventEncoding, Callable[[_Request, Mapping[Any, Any]], None]]] = {
     "auto": _auto,
-    "vector": _vector,
+    "vector": _native,
     "logstash": _log,
     "fluent_bit": _log,
     "cloudevents": _cloudevent,
