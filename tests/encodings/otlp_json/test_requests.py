@@ -399,3 +399,33 @@ def test_what_stands_around_rejects_is_bounded(monkeypatch: pytest.MonkeyPatch) 
     assert "resourceMetrics" in found[0]
     assert found[-1]["around"] != items("b")[-1]["around"]
     assert found == items("a")
+
+
+def test_very_many_rejects_are_one_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Beyond a number the rest stand together, with all that was in them; what is part of something larger stands there alone.
+    """
+    monkeypatch.setattr(aside, "MAX_REJECTS", 3)
+    wrong = [point(f"x{number}") for number in range(6)]
+    lines = [request(metric(*wrong, point(1))), request(metric(point("y"), name=5)), request(metric(point("z")))]
+
+    bodies = otlp_json.read_lines(b"\n".join([*(json.dumps(line).encode() for line in lines), b"\xff{"]))
+
+    *single, rest = rejects_of(bodies)
+    assert points_of(bodies) == [1]
+    assert [
+        json.loads(r.item)["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0]["sum"]["dataPoints"] for r in single
+    ] == [[item] for item in wrong[:3]]
+    assert json.loads(rest.item) == [*wrong[3:], metric(point("y"), name=5), point("z"), "\udcff{"]
+
+
+@pytest.mark.parametrize("unit", [b"{},", b"[],", b"0,", b'"x",'])
+def test_a_body_that_would_fill_the_memory_is_not_read(unit: bytes) -> None:
+    """
+    Sixty megabytes of tiny values, which compress to nothing, are refused before one of them is made.
+    """
+    body = b'{"resourceMetrics":[' + unit * (60_000_000 // len(unit)) + b"0]}"
+
+    for read_it in (otlp_json.read, otlp_json.read_lines):
+        with pytest.raises(UndecodableError):
+            read_it(body)

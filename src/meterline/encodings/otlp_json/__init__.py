@@ -7,7 +7,8 @@ follow each other or stand one on a line (NDJSON; the Collector's file exporter)
 **What a mistake costs.** Broken JSON costs its document: the whole body, or its line of NDJSON. A wrong value costs the
 smallest thing around it that stands in a list of OTLP: the data point or log record; or the metric, scope, resource or
 request when it is part of those themselves. That thing is set aside as one reject, and its neighbours pass. An object
-that holds neither metrics nor logs, and is not empty, is a reject too: nothing that was sent vanishes.
+that holds neither metrics nor logs, and is not empty, is a reject too: nothing that was sent vanishes. Beyond
+``MAX_REJECTS`` in one body the rest stand together in one.
 """
 
 from collections.abc import Iterable
@@ -35,8 +36,9 @@ def read(data: bytes) -> list[Body]:
     """
     Read a body of one request, an array of them, or several that follow each other.
 
-    :raises UndecodableError: it is no JSON, is nested too deep for any reader, or no request is in it.
+    :raises UndecodableError: it is no JSON, too deep or too large for any reader, or no request is in it.
     """
+    json.check_size(data)
     reader = _Reader()
     reader.take(json.documents(data, constants=True))
     if not reader.requests:
@@ -55,10 +57,11 @@ def read_lines(data: bytes) -> list[Body]:
         if not line.strip():
             continue
         try:
+            json.check_size(line)
             reader.take([*json.documents(line, constants=True)])
         except UndecodableError as error:
-            reader.aside.rejects.append(Reject("undecodable_item", str(error), line))
-    if reader.aside.rejects and not reader.requests:
+            reader.aside.add(Reject("undecodable_item", str(error), line))
+    if reader.aside.mark() != (0, 0) and not reader.requests:
         raise UndecodableError("reading NDJSON of OTLP: none of its lines is an object or an array")
     return reader.bodies()
 
@@ -95,12 +98,12 @@ class _Reader:
                 self._request(request)
 
     def _request(self, request: Any) -> None:
-        before = len(self.aside.rejects)
+        before = self.aside.mark()
         try:
             _check(request)
             metrics, logs = _METRICS.encode(request, self.aside), _LOGS.encode(request, self.aside)
         except WrongError as error:
-            del self.aside.rejects[before:]  # they are part of this larger one
+            self.aside.back_to(before)
             self.aside.put(error, request, "request")
         else:
             self._metrics.append(metrics)
@@ -114,7 +117,7 @@ class _Reader:
             Body(Format.OTLP_METRICS, b"".join(self._metrics)),
             Body(Format.OTLP_LOGS, b"".join(self._logs)),
         )
-        return [body for body in made if body.data] + rejects(self.aside.rejects)
+        return [body for body in made if body.data] + rejects(self.aside.all())
 
 
 def _check(request: Any) -> None:

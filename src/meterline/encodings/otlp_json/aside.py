@@ -13,6 +13,11 @@ from meterline.encodings.rejects import Reject
 CONTEXT_BYTES: Final = 4 * 1024 * 1024
 """So much of what stands around items is repeated in all rejects of a request together; beyond it its digest stands."""
 
+MAX_REJECTS: Final = 10_000
+"""So many items of a body are set aside each by itself; a sender's mistake is in all of its items, or in few."""
+
+_REST: Final = f"reading request: after {MAX_REJECTS} wrong items the further ones stand together"
+
 
 class Step:
     """
@@ -54,20 +59,54 @@ class Step:
 
 class Aside:
     """
-    The items of one request body that are set aside.
+    The items of one request body that are set aside: so many rejects, and the rest of them in one, whatever their reasons.
     """
 
     def __init__(self) -> None:
-        self.rejects: list[Reject] = []
         self.step: Step | None = None
+        self._rejects: list[Reject] = []
+        self._rest = bytearray()
         self._room = CONTEXT_BYTES
 
     def put(self, error: WrongError, item: Any, name: str) -> None:
         """
         Set an item aside, as a request that holds it alone; ``name``: the list that it stands in.
         """
-        text = self._alone(written(item))
-        self.rejects.append(Reject(error.reason, error.sentence(name), text))
+        if len(self._rejects) >= MAX_REJECTS:
+            self._rest += written(item) + b","
+        else:
+            self._rejects.append(Reject(error.reason, error.sentence(name), self._alone(written(item))))
+
+    def add(self, reject: Reject) -> None:
+        """
+        Take a reject that is made already, of bytes that are no JSON.
+        """
+        if len(self._rejects) >= MAX_REJECTS:
+            self._rest += written(reject.item.decode("utf-8", "surrogateescape")) + b","
+        else:
+            self._rejects.append(reject)
+
+    def mark(self) -> tuple[int, int]:
+        """
+        Return how much is set aside.
+        """
+        return len(self._rejects), len(self._rest)
+
+    def back_to(self, mark: tuple[int, int]) -> None:
+        """
+        Forget what was set aside since: it is part of something larger that is.
+        """
+        del self._rejects[mark[0] :]
+        del self._rest[mark[1] :]
+
+    def all(self) -> list[Reject]:
+        """
+        Return the rejects.
+        """
+        if not self._rest:
+            return self._rejects
+        rest = Reject("undecodable_item", _REST, b"[" + bytes(self._rest[:-1]) + b"]")
+        return [*self._rejects, rest]
 
     def _alone(self, item: bytes) -> bytes:
         steps = []

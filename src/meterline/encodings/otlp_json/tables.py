@@ -143,11 +143,11 @@ def _items(field: FieldDescriptor, inner: Message) -> Write:
         for item in values.listed(value):
             if item is None:
                 continue
-            before = len(aside.rejects)
+            before = aside.mark()
             try:
                 payload = encode(item, aside)
             except WrongError as error:
-                del aside.rejects[before:]  # they are part of this larger one
+                aside.back_to(before)
                 aside.put(error, item, name)
             else:
                 parts += (tag, values.sized(payload))
