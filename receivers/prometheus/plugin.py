@@ -2,15 +2,16 @@
 The Prometheus receiver.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 
-from meterline.api import PluginSpec, Receiver, ReceiverContext, Sample
+from meterline.api import PluginSpec, ReceiverContext, Sample
 from meterline.receivers.prometheus.config import PrometheusReceiverConfig
 from meterline.receivers.prometheus.endpoint import WriteEndpoint
-from meterline.serving.listeners import Registration, listeners_of
+from meterline.serving.listeners import Listeners, Registration
+from meterline.serving.receiver import ListeningReceiver
 
 
-class PrometheusReceiver(Receiver[PrometheusReceiverConfig]):
+class PrometheusReceiver(ListeningReceiver[PrometheusReceiverConfig]):
     """
     ``POST /api/v1/write`` (also ``/api/v1/push``), remote write 1.0 and 2.0. Each request is answered 204 when all of it is on
     stable storage.
@@ -27,35 +28,18 @@ class PrometheusReceiver(Receiver[PrometheusReceiverConfig]):
     def __init__(self, name: str, config: PrometheusReceiverConfig, context: ReceiverContext) -> None:
         super().__init__(name, config, context)
         self._endpoint = WriteEndpoint(config, context)
-        self._registration: Registration | None = None
 
-    def start(self) -> None:
+    def register(self, listeners: Listeners) -> Iterator[tuple[str, Registration]]:
         """
-        Bind and accept.
+        Serve its endpoint.
         """
-        listeners = listeners_of(self.context)
-        self._registration = listeners.http(self.name, self.config, self.context, [self._endpoint])
-
-    @property
-    def endpoints(self) -> Mapping[str, str]:
-        """
-        Return the address really bound.
-        """
-        return {} if self._registration is None else {"http": self._registration.endpoint}
-
-    def stop(self, grace_secs: float) -> None:
-        """
-        Stop accepting, answer what is in flight for up to the grace, then close.
-        """
-        if self._registration is not None:
-            self._registration.stop(grace_secs)
+        yield "http", listeners.http(self.name, self.config, self.context, [self._endpoint])
 
     def samples(self) -> Iterable[Sample]:
         """
         Return the listener's counters, and what became of pairs and metadata.
         """
-        if self._registration is not None:
-            yield from self._registration.samples()
+        yield from super().samples()
         labels = {"receiver": self.name}
         elections = self._endpoint.elections
         yield Sample("meterline_prometheus_replica_samples_dropped", labels, self._endpoint.dropped)
