@@ -16,6 +16,7 @@ from aiohttp import web
 from meterline.serving import refusals
 from meterline.serving.auth import PeerIdentity
 from meterline.serving.config import HttpListenerConfig
+from meterline.serving.faults import described
 from meterline.serving.http import replies
 from meterline.serving.seam import Cause, Refusal
 
@@ -176,6 +177,15 @@ class Connection(web.RequestHandler):
                 room -= len(piece)
         self._unread = None
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """
+        Say that aiohttp met something unexpected, without its words.
+        """
+        del args
+        error = kw.get("exc_info")
+        if isinstance(error, Exception):
+            self._connections.log.error("handling a connection failed", error=described(error))
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -199,8 +209,9 @@ class Connections:
     All connections of one listener. On the loop only, but for the numbers.
     """
 
-    def __init__(self, config: HttpListenerConfig, handler: Handler) -> None:
+    def __init__(self, config: HttpListenerConfig, handler: Handler, log: Any) -> None:
         self.config = config
+        self.log = log
         self._handler = handler
         self._server: web.Server | None = None
         self._open: set[Connection] = set()

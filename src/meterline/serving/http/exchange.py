@@ -115,7 +115,7 @@ class Exchange:
         place = self.site.routes.find(head.path)
         if place is None:
             return self._unknown()
-        route = self.route = place.by_method.get(head.method, place.first)
+        route = self.route = place.by_method.get(head.method) or place.first
         self.headers.update(self.site.cors.headers(head))
         if head.method not in place.by_method:
             return self._other_method(place)

@@ -49,17 +49,10 @@ class HttpListener:
         self._config = config
         self._log = context.log
         self._loop = loop or EventLoop()
-        self._site = Site(
-            config=config,
-            log=context.log,
-            loop=self._loop,
-            rates=rates or Rates(context.clock),
-            routes=Routes(),
-            cors=Cors(config.cors),
-            poison=Poison(),
-            budget=ByteBudget(config.max_in_flight_bytes),
-        )
-        self._connections = Connections(config, lambda request: serve(self._site, request))
+        budget = ByteBudget(config.max_in_flight_bytes)
+        rates = rates or Rates(context.clock)
+        self._site = Site(config, context.log, self._loop, rates, Routes(), Cors(config.cors), Poison(), budget)
+        self._connections = Connections(config, lambda request: serve(self._site, request), context.log)
         self._socket: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._watchdog: asyncio.Task[None] | None = None

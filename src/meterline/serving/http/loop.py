@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -14,6 +15,9 @@ Job = Callable[[], None]
 
 DECODERS = 4
 """Threads that decompress and decode; the libraries that inflate let the interpreter go meanwhile."""
+
+
+_CANCEL_SECS = 2.0
 
 
 class EventLoop:
@@ -38,6 +42,8 @@ class EventLoop:
             self._users += 1
             if self._users > 1:
                 return
+            self._done.clear()
+            self._woken = False
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=self._loop.run_forever, name="http-loop", daemon=True)
             self._thread.start()
@@ -81,16 +87,15 @@ class EventLoop:
         """
         Run a job on the loop soon; any thread. Many at once wake the loop once. After the end they are dropped.
         """
+        loop = self._loop
+        if loop is None:
+            return
         self._done.append(job)
         if self._woken:
             return
         self._woken = True
-        loop = self._loop
-        try:
-            if loop is not None:
-                loop.call_soon_threadsafe(self._run_posted)
-        except RuntimeError:  # closed meanwhile: nobody is left to be answered
-            self._done.clear()
+        with suppress(RuntimeError):  # closed meanwhile: nobody is left to be answered
+            loop.call_soon_threadsafe(self._run_posted)
 
     def _run_posted(self) -> None:
         self._woken = False  # first: what is posted from here on wakes again
@@ -109,4 +114,5 @@ async def _cancel_all() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks:
+        await asyncio.wait(tasks, timeout=_CANCEL_SECS)

@@ -1,0 +1,59 @@
+"""
+The thread that all HTTP listeners share.
+"""
+
+import threading
+import time
+
+from meterline.serving.http.loop import EventLoop
+
+
+def names() -> set[str]:
+    """
+    Return the names of our threads.
+    """
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("http-")}
+
+
+def test_the_last_user_ends_its_threads() -> None:
+    """
+    Two users, one loop; what was posted before runs, what is posted after the end is dropped; it can be used again.
+    """
+    loop = EventLoop()
+    for _ in range(2):
+        loop.acquire()
+        loop.acquire()
+        loop.release()
+        ran = threading.Event()
+        loop.decode(lambda ran=ran: loop.post(ran.set))
+        assert ran.wait(10)
+        loop.release()
+        loop.post(ran.clear)
+        deadline = time.monotonic() + 10
+        while names() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert names() == set()
+        assert ran.is_set()
+
+
+def test_many_posts_all_run_in_order() -> None:
+    """
+    Posts from several threads at once: each thread's run in its order, none is lost.
+    """
+    loop = EventLoop()
+    loop.acquire()
+    seen: list[tuple[int, int]] = []
+    done = threading.Semaphore(0)
+
+    def post(number: int) -> None:
+        for count in range(2_000):
+            loop.post(lambda count=count: (seen.append((number, count)), done.release()))
+
+    threads = [threading.Thread(target=post, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(8_000):
+        assert done.acquire(timeout=20)
+    for number in range(4):
+        assert [count for who, count in seen if who == number] == list(range(2_000))
+    loop.release()
