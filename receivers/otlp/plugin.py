@@ -2,17 +2,17 @@
 The OTLP receiver.
 """
 
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 
-from meterline.api import PluginSpec, Receiver, ReceiverContext, Sample
+from meterline.api import PluginSpec
 from meterline.receivers.otlp.config import OtlpReceiverConfig
 from meterline.receivers.otlp.http import endpoints
 from meterline.receivers.otlp.methods import methods
-from meterline.serving.listeners import Registration, listeners_of
+from meterline.serving.listeners import Listeners, Registration
+from meterline.serving.receiver import ListeningReceiver
 
 
-class OtlpReceiver(Receiver[OtlpReceiverConfig]):
+class OtlpReceiver(ListeningReceiver[OtlpReceiverConfig]):
     """
     OTLP metrics and logs over gRPC and HTTP, each request answered when all of it is on stable storage.
     """
@@ -25,41 +25,12 @@ class OtlpReceiver(Receiver[OtlpReceiverConfig]):
     )
     Config = OtlpReceiverConfig
 
-    def __init__(self, name: str, config: OtlpReceiverConfig, context: ReceiverContext) -> None:
-        super().__init__(name, config, context)
-        self._open: dict[str, Registration] = {}
-
-    def start(self) -> None:
+    def register(self, listeners: Listeners) -> Iterator[tuple[str, Registration]]:
         """
-        Bind and accept. What was opened before an error is left to ``stop``.
+        Serve each half that the config has.
         """
-        listeners = listeners_of(self.context)
         grpc, http = self.config.grpc, self.config.http
         if grpc is not None:
-            self._open["grpc"] = listeners.grpc(self.name, grpc, self.context, methods())
+            yield "grpc", listeners.grpc(self.name, grpc, self.context, methods())
         if http is not None:
-            self._open["http"] = listeners.http(self.name, http, self.context, endpoints(http))
-
-    @property
-    def endpoints(self) -> Mapping[str, str]:
-        """
-        Return the addresses really bound, by protocol.
-        """
-        return {protocol: registration.endpoint for protocol, registration in self._open.items()}
-
-    def stop(self, grace_secs: float) -> None:
-        """
-        Stop accepting, answer what is in flight for up to the grace, then close: both listeners at once.
-        """
-        threads = [threading.Thread(target=each.stop, args=(grace_secs,), daemon=True) for each in self._open.values()]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def samples(self) -> Iterable[Sample]:
-        """
-        Return the counters of all listeners.
-        """
-        for registration in self._open.values():
-            yield from registration.samples()
+            yield "http", listeners.http(self.name, http, self.context, endpoints(http))

@@ -2,15 +2,16 @@
 The receiver of Vector's native protocol.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 
-from meterline.api import PluginSpec, Receiver, Sample
+from meterline.api import PluginSpec
 from meterline.receivers.vector.config import VectorConfig
 from meterline.receivers.vector.methods import methods
-from meterline.serving.listeners import Registration, listeners_of
+from meterline.serving.listeners import Listeners, Registration
+from meterline.serving.receiver import ListeningReceiver
 
 
-class VectorReceiver(Receiver[VectorConfig]):
+class VectorReceiver(ListeningReceiver[VectorConfig]):
     """
     What Vector's sink `vector` sends, each request answered when all of it is on stable storage.
     """
@@ -22,31 +23,10 @@ class VectorReceiver(Receiver[VectorConfig]):
         summary="Logs and metrics from Vector's own sink `vector` over gRPC, each event with an identity of its own.",
     )
     Config = VectorConfig
-    _registration: Registration | None = None
 
-    def start(self) -> None:
+    def register(self, listeners: Listeners) -> Iterator[tuple[str, Registration]]:
         """
-        Bind and accept.
+        Serve its methods.
         """
         served = methods(self.config, self.context.intake)
-        self._registration = listeners_of(self.context).grpc(self.name, self.config, self.context, served)
-
-    @property
-    def endpoints(self) -> Mapping[str, str]:
-        """
-        Return the address really bound.
-        """
-        return {} if self._registration is None else {"grpc": self._registration.endpoint}
-
-    def stop(self, grace_secs: float) -> None:
-        """
-        Stop accepting, answer what is in flight for up to the grace, then close.
-        """
-        if self._registration is not None:
-            self._registration.stop(grace_secs)
-
-    def samples(self) -> Iterable[Sample]:
-        """
-        Return the counters of the listener.
-        """
-        return () if self._registration is None else self._registration.samples()
+        yield "grpc", listeners.grpc(self.name, self.config, self.context, served)
