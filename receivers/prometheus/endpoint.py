@@ -2,6 +2,7 @@
 The one endpoint: remote write 1.0 and 2.0.
 """
 
+import threading
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -52,6 +53,7 @@ class WriteEndpoint(Endpoint):
             None if ha is None else Elections(context.state, context.clock, ha.failover_secs, ha.max_clusters)
         )
         self.dropped = 0
+        self._counting = threading.Lock()
 
     def accepts(self, head: Head) -> bool:
         """
@@ -86,7 +88,8 @@ class WriteEndpoint(Endpoint):
         told = {"X-Meterline-Quarantined": str(answer.rejected)} if answer.rejected else {}
         if not isinstance(note, Note):  # quarantined whole
             return Reply(204, headers={**told, **_written(request.head, 0, 0)})
-        self.dropped += note.made.dropped
+        with self._counting:
+            self.dropped += note.made.dropped
         self.families.stored(note.families)
         for term in () if self.elections is None else self.elections.stored(note.elections):
             self._log.info("another replica of a pair counts now", term=term, principal=request.principal.name)
