@@ -7,7 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from meterline.cli.config_page import configuration_page, schema_text
-from meterline.cli.pages import exporters_table, listeners_page, metrics_page, reasons_page, receivers_table
+from meterline.cli.pages import (
+    exporters_table,
+    listeners_page,
+    metrics_page,
+    reasons_page,
+    receivers_table,
+    senders_table,
+)
 from meterline.testing.plugin_pages import exporter_pages, receiver_pages
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +29,7 @@ PAGES: dict[str, Callable[[], str]] = {
     **receiver_pages(ROOT),
 }
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/senders.md": {"habits": senders_table},
     "README.md": {"exporters": exporters_table, "receivers": receivers_table},
 }
 

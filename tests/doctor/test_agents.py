@@ -104,3 +104,12 @@ def test_the_examples_have_nothing_to_change(root: Path, agent: str) -> None:
 
 def _is_agents(path: Path) -> bool:
     return path.suffix in {".yaml", ".yml", ".toml", ".conf", ".alloy"} and not path.name.startswith("meterline")
+
+
+def test_every_sender_is_told_of() -> None:
+    """``doctor senders`` names what is lost by senders that have no config to read, and --json has the same."""
+    shown = CliRunner().invoke(main, ["doctor", "senders"])
+    rows = [json.loads(line) for line in CliRunner().invoke(main, ["doctor", "senders", "--json"]).output.splitlines()]
+    assert shown.exit_code == 0
+    assert all(row["sender"] in shown.output and row["setting"] in shown.output for row in rows)
+    assert {"rotel", "pino-loki", "Amplitude SDKs", "Mixpanel SDKs"} <= {row["sender"] for row in rows}

@@ -9,6 +9,7 @@ import click
 from meterline.cli.output import json_line
 from meterline.doctor.examine import examine
 from meterline.doctor.findings import Finding, Report
+from meterline.doctor.senders import HABITS
 from meterline.printable import printable
 
 _COLOURS = {"loses": "red", "duplicates": "red", "distorts": "yellow"}
@@ -39,6 +40,22 @@ def agents(files: tuple[Path, ...], *, as_json: bool) -> None:
             _show(path, report)
     if any(report.findings for _, report in reports):
         raise SystemExit(1)
+
+
+@command.command(name="senders")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each sender, one a line.")
+def senders(*, as_json: bool) -> None:
+    """
+    Say what each sender does by itself: when it gives up, where it keeps what waits, what a resend is told by.
+
+    For senders that have a config of their own, `meterline doctor agents` looks at it.
+    """
+    for habit in HABITS:
+        if as_json:
+            json_line(habit._asdict())
+        else:
+            click.echo(f"{habit.sender}\n  gives up: {habit.gives_up}\n  keeps:    {habit.keeps}")
+            click.echo(f"  a repeat: {habit.repeat}\n  set:      {habit.setting}\n")
 
 
 def _facts(path: Path, report: Report, finding: Finding) -> dict[str, object]:

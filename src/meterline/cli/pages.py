@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pydantic import BaseModel
 
 from meterline.cli.plugins import options
+from meterline.doctor.senders import HABITS
 from meterline.kernel.reasons import Reason
 from meterline.plugins import available, load_exporter, load_receiver
 from meterline.serving.auth_config import AuthConfig, KeyConfig, SubjectConfig
@@ -49,6 +50,15 @@ def receivers_table() -> str:
     return markdown_table(
         ("receiver", "what it takes", "stability"),
         [(f"[`{spec.name}`](receivers/{spec.name}/README.md)", spec.summary, spec.stability) for spec in specs],
+    )
+
+
+def senders_table() -> str:
+    """
+    Return the table of docs/senders.md: what each sender does by itself.
+    """
+    return markdown_table(
+        ("sender", "gives up", "keeps what waits", "a repeat is told by", "loses nothing, or the least, with"), HABITS
     )
 
 

@@ -49,6 +49,14 @@ def _all(inputs: list[Node], outputs: list[Node], service: Node | None) -> Itera
             yield from _output(output)
     for source in inputs:
         yield from _input(source)
+    if service is not None and service.value("storage.path") is not None and service.text("storage.sync") != "full":
+        yield Finding(
+            service.line_of("storage.sync"),
+            "loses",
+            "the service does not sync its chunks",
+            "by default a crash of the machine takes what was written last",
+            "storage.sync: full",
+        )
     on_disk = any(source.text("storage.type") == "filesystem" for source in inputs)
     if on_disk and (service is None or service.value("storage.path") is None):
         yield Finding(

@@ -45,6 +45,15 @@ def _sink(name: str, sink: Node, *, acknowledged: bool) -> Iterator[Finding]:
             "sources answer, and files move on, before an event is delivered: a crash loses what is on the way",
             "acknowledgements: {enabled: true}",
         )
+    codec = sink.text("encoding", "codec")
+    if sink.text("type") == "http" and codec and codec not in {"json", "native_json"}:
+        yield Finding(
+            sink.line_of("encoding", "codec"),
+            "loses",
+            f"sink {name} encodes events as {codec}",
+            "the json receiver reads JSON; other bodies are refused, and Vector drops what is refused",
+            "encoding: {codec: json}",
+        )
     yield from _buffer(name, sink)
     yield from _requests(name, sink)
 
