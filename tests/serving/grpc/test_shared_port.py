@@ -319,6 +319,20 @@ def test_over_a_rate_senders_come_again(open_port: Any, connect: Any, service: A
     assert send(other, two, x_api_key="a") == b"noted 1/0"
 
 
+def test_headers_are_held_against_a_budget(open_port: Any, connect: Any, service: Any) -> None:
+    """
+    A call with 30 kB of metadata passes, one with 40 kB ends before it is looked at.
+    """
+    one = service("One")
+    channel = connect(open_port(one).endpoint)
+
+    assert send(channel, one, filler="x" * 30_000) == b"noted 1/0"
+    refused = send(channel, one, filler="x" * 40_000)
+
+    assert refused.code() is CODE.RESOURCE_EXHAUSTED
+    assert len(one.calls) == 1
+
+
 def test_an_open_port_is_refused_at_start(open_port: Any, service: Any) -> None:
     """
     A program that does not come through the config loader cannot open one by accident either.

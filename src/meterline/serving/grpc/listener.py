@@ -33,6 +33,7 @@ MAX_THREADS = 256
 STALLED_SECS = 10.0
 _WATCH_SECS = 0.5
 _UNLIMITED = 2**31 - 1
+_METADATA_BYTES = 32_768  # a call's headers; as HTTP's max_header_bytes by default
 
 
 def options(config: GrpcListenerConfig) -> list[tuple[str, int]]:
@@ -46,6 +47,8 @@ def options(config: GrpcListenerConfig) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # a second process on the port is an error, not half of the traffic
         ("grpc.per_message_decompression", 0),
         ("grpc.max_receive_message_length", config.max_request_bytes),
+        ("grpc.max_metadata_size", _METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         ("grpc.max_concurrent_streams", config.max_concurrent_streams),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
         ("grpc.server.max_pending_requests", _UNLIMITED),
