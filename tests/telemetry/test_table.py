@@ -24,7 +24,11 @@ receivers:
   files: {include: [./in/*]}
 exporters: {usage: {type: file, path: ./usage.ndjson}}
 """
-ONLY_WITH_TLS = {"meterline_receiver_certificate_reloads", "meterline_receiver_certificate_reload_failures"}
+ONLY_WITH_TLS = {
+    "meterline_receiver_certificate_expires_seconds",
+    "meterline_receiver_certificate_reloads",
+    "meterline_receiver_certificate_reload_failures",
+}
 ONLY_WHEN_WRONG = {"meterline_intake_undecodable_requests"}
 
 

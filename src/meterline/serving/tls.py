@@ -4,11 +4,14 @@ TLS files that are read again when they change; new connections get the new cert
 
 import ssl
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meterline.api import ConfigurationError
+from cryptography import x509
+
+from meterline.api import ConfigurationError, Sample
 from meterline.serving.config import TlsConfig
 
 _Signature = tuple[tuple[int, int, int], ...]
@@ -18,12 +21,14 @@ _Signature = tuple[tuple[int, int, int], ...]
 class Certificate:
     """
     The files' content, proven to belong together. ``context``: a server's that uses it, for whoever speaks TLS through ssl.
+    ``expires_at``: when the first certificate of the chain ends, in seconds since the Unix epoch.
     """
 
     chain: bytes
     key: bytes = field(repr=False)
     authorities: bytes | None
     context: ssl.SSLContext
+    expires_at: int
 
 
 class CertificateFiles:
@@ -66,6 +71,14 @@ class CertificateFiles:
         self._log.info("certificate reloaded", cert_file=str(self._config.cert_file))
         return True
 
+    def samples(self, labels: Mapping[str, str]) -> Iterable[Sample]:
+        """
+        Return numbers for telemetry; ``labels`` name receiver and transport.
+        """
+        yield Sample("meterline_receiver_certificate_expires_seconds", labels, self.current.expires_at)
+        yield Sample("meterline_receiver_certificate_reloads", labels, self.reloads)
+        yield Sample("meterline_receiver_certificate_reload_failures", labels, self.reload_failures)
+
     def _files(self) -> list[Path]:
         files = (self._config.cert_file, self._config.key_file, self._config.client_ca_file)
         return [file for file in files if file is not None]
@@ -86,8 +99,10 @@ class CertificateFiles:
                 context.load_verify_locations(authorities)
                 context.verify_mode = ssl.CERT_REQUIRED
             chain, key = config.cert_file.read_bytes(), config.key_file.read_bytes()
-            return Certificate(chain, key, authorities.read_bytes() if authorities is not None else None, context)
-        except (OSError, ssl.SSLError) as error:
+            roots = authorities.read_bytes() if authorities is not None else None
+            expires_at = int(x509.load_pem_x509_certificate(chain).not_valid_after_utc.timestamp())
+            return Certificate(chain, key, roots, context, expires_at)
+        except (OSError, ValueError) as error:
             names = ", ".join(f"'{file}'" for file in self._files())
             raise ConfigurationError(
                 f"loading certificate from {names}: {error}; give PEM files that belong together"

@@ -94,6 +94,13 @@ _RECEIVERS = (
         "meterline_receiver_expired_connections", "counter", "", "Connections closed because they were slow.", _RECEIVER
     ),
     Metric(
+        "meterline_receiver_certificate_expires_seconds",
+        "gauge",
+        "s",
+        "When the certificate ends, since the Unix epoch.",
+        _RECEIVER,
+    ),
+    Metric(
         "meterline_receiver_certificate_reloads",
         "counter",
         "",

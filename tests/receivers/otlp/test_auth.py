@@ -5,6 +5,7 @@ Who may send: keys, mTLS subjects, and certificates that change while the listen
 import os
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,12 @@ def test_a_broken_new_certificate_keeps_the_old(
     else:
         trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(key)
 
+    def expires() -> float:
+        return next(s.value for s in receiver.samples() if s.name.endswith("certificate_expires_seconds"))
+
+    ends = expires()
+    assert ends > time.time()
+
     def failures() -> float:
         return next(s.value for s in receiver.samples() if s.name.endswith("certificate_reload_failures"))
 
@@ -338,6 +345,7 @@ def test_a_broken_new_certificate_keeps_the_old(
     assert failures() == 1
     pki.renew()
     assert poll(lambda: pki.serial(receiver) != before)
+    assert expires() >= ends
 
 
 @pytest.mark.parametrize("wrong", ["cert_file", "key_file", "client_ca_file"])

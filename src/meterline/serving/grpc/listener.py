@@ -218,8 +218,7 @@ class GrpcListener:
         yield Sample("meterline_receiver_waiting_requests", labels, self._pool.waiting)
         yield Sample("meterline_receiver_threads", labels, self._pool.threads)
         if self._certificates is not None:
-            yield Sample("meterline_receiver_certificate_reloads", labels, self._certificates.reloads)
-            yield Sample("meterline_receiver_certificate_reload_failures", labels, self._certificates.reload_failures)
+            yield from self._certificates.samples(labels)
 
 
 class GrpcRegistration:

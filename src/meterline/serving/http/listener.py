@@ -188,8 +188,7 @@ class HttpListener:
         yield Sample("meterline_receiver_refused_connections", labels, self._connections.refused)
         yield Sample("meterline_receiver_expired_connections", labels, self._connections.expired)
         if self._certificates is not None:
-            yield Sample("meterline_receiver_certificate_reloads", labels, self._certificates.reloads)
-            yield Sample("meterline_receiver_certificate_reload_failures", labels, self._certificates.reload_failures)
+            yield from self._certificates.samples(labels)
 
 
 class HttpRegistration:
