@@ -89,13 +89,20 @@ def test_every_number_reaches_the_engine(load: Load) -> None:
     assert (config.shutdown_timeout_secs, config.forget) == (0.0, ("old",))
 
 
-def test_the_byte_budget_is_that_of_all_receivers(load: Load) -> None:
-    """Two listeners have the sum of their budgets."""
-    grpc = "grpc: {max_request_bytes: 1000, max_in_flight_bytes: 4000}"
+def test_the_byte_budget_is_that_of_all_ports(load: Load) -> None:
+    """Two ports have the sum of their budgets, one that receivers share has its own, and one without a port 256 MiB."""
+    limits = "max_request_bytes: 1000, max_in_flight_bytes: 4000"
 
-    assert load(f"ledger: {{path: x}}\nreceivers: {{a: {{type: otlp, {grpc}}}}}").max_in_flight_bytes == 4000
-    two = f"receivers: {{a: {{type: otlp, {grpc}}}, b: {{type: otlp, {grpc}}}}}"
-    assert load(f"ledger: {{path: x}}\n{two}").max_in_flight_bytes == 8000
+    def budget(*receivers: str) -> int:
+        return load(f"ledger: {{path: x}}\nreceivers: {{{', '.join(receivers)}}}").max_in_flight_bytes
+
+    grpc, http = f"grpc: {{{limits}}}", f"http: {{{limits}}}"
+    other = f"grpc: {{{limits}, endpoint: '127.0.0.1:4327'}}"
+    assert budget(f"a: {{type: otlp, {grpc}}}") == 4000
+    assert budget(f"a: {{type: otlp, {grpc}}}", f"b: {{type: usage, {grpc}}}") == 4000
+    assert budget(f"a: {{type: otlp, {grpc}}}", f"b: {{type: usage, {other}}}") == 8000
+    assert budget(f"a: {{type: otlp, {grpc}, {http}}}", f"b: {{type: loki, {limits}}}") == 8000
+    assert budget(f"a: {{type: otlp, {grpc}}}", "files: {include: [x]}") == 4000 + 256 * 2**20
 
 
 def test_a_telemetry_address_knows_whether_it_was_written(section: Load) -> None:

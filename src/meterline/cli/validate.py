@@ -2,7 +2,7 @@
 ``meterline validate``: everything that is wrong with a config, and what it promises.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import click
 import structlog
 
-from meterline.api import DeliveryContract, ExporterConfig, ExporterContext, PluginConfig, ReceiverConfig, SystemClock
+from meterline.api import DeliveryContract, ExporterConfig, ExporterContext, SystemClock
 from meterline.cli import EXIT_CONFIG, EXIT_FINDINGS, findings_text
 from meterline.cli.configs import CONFIG, read_config
 from meterline.cli.output import json_line
 from meterline.config import Config, ConfigurationErrors, Diagnostic, lint
+from meterline.config.listeners import listeners
 from meterline.plugins import load_exporter
+from meterline.serving.config import GrpcListenerConfig
 
 _BOUNDS = ("max_in_flight_bytes", "max_connections", "max_concurrent_streams", "max_request_bytes")
 
@@ -57,9 +59,10 @@ def promised(config: Config) -> Mapping[str, Any]:
     return {
         "exporters": {name: _contract(name, options) for name, options in config.exporters.items()},
         "receivers": {
-            f"{name}.{section}": bounds
+            ".".join(map(str, way)): {bound: getattr(listener, bound) for bound in _BOUNDS}
             for name, options in config.receivers.items()
-            for section, bounds in _bounds(options)
+            for way, listener in listeners((name,), options)
+            if isinstance(listener, GrpcListenerConfig)
         },
     }
 
@@ -69,12 +72,6 @@ def _contract(name: str, options: ExporterConfig) -> Mapping[str, Any]:
     contract: DeliveryContract = load_exporter(options.type)(name, options, context).contract
     written = {} if options.on_unknown is None else {"on_unknown": options.on_unknown}
     return {"type": options.type, **asdict(contract), **written}
-
-
-def _bounds(options: ReceiverConfig) -> Iterable[tuple[str, Mapping[str, int]]]:
-    for section, value in options:
-        if isinstance(value, PluginConfig) and all(hasattr(value, bound) for bound in _BOUNDS):
-            yield section, {bound: getattr(value, bound) for bound in _BOUNDS}
 
 
 def _print(path: Path, found: Sequence[Diagnostic], promises: Mapping[str, Any]) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from meterline.api.config import ExporterConfig, PluginConfig, ReceiverConfig
+from meterline.config.listeners import listeners
 from meterline.config.model import DedupeConfig, LedgerConfig, StateConfig, TelemetryConfig, TimeConfig, nanoseconds
 from meterline.config.pointer import Pointer
 from meterline.kernel.seam import MeterOptions
 from meterline.rules import RuleConfig, RuleSet
 from meterline.serving.auth_config import AuthConfig
+from meterline.serving.config import GrpcListenerConfig
 
 _DEFAULT_BUDGET: Final = 256 * 1_048_576
 
@@ -65,9 +67,15 @@ class Config:
     @property
     def max_in_flight_bytes(self) -> int:
         """
-        Return the sum of the receivers' byte budgets; a receiver without one adds the default of 256 MiB.
+        Return the sum of the ports' byte budgets, a shared port once; a receiver without a port adds its own, or 256 MiB.
         """
-        return sum(_budget(receiver) for receiver in self.receivers.values()) or _DEFAULT_BUDGET
+        ports: dict[tuple[bool, str], int] = {}
+        others = 0
+        for receiver in self.receivers.values():
+            found = [listener for _, listener in listeners((), receiver)]
+            others += 0 if found else _budget(receiver)
+            ports |= {(isinstance(one, GrpcListenerConfig), one.endpoint): one.max_in_flight_bytes for one in found}
+        return sum(ports.values()) + others or _DEFAULT_BUDGET
 
 
 def _budget(receiver: ReceiverConfig) -> int:
