@@ -147,6 +147,10 @@ class Server:
         except asyncio.CancelledError:
             await asyncio.wait({future})
             raise
+        finally:
+            del (
+                future
+            )  # an error's traceback holds this frame: with the future that would be a cycle, and keep the message
 
     def refused(self, outcome: str, why: str, peer: str) -> None:
         """
@@ -198,5 +202,7 @@ def _run(job: Callable[[], T], future: "asyncio.Future[T]", post: Callable[[Call
         settle: Callable[[], None] = partial(future.set_result, job())
     except BaseException as error:  # noqa: BLE001  # raised where the job is waited for
         settle = partial(future.set_exception, error)
-
-    post(settle)
+    try:
+        post(settle)
+    finally:
+        del settle, future  # the same here

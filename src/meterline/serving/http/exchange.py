@@ -214,7 +214,7 @@ class Exchange:
         Put what the intake answered in the endpoint's words.
         """
         if isinstance(outcome, Exception):
-            raise outcome
+            return self._refused(outcome)  # raised here, it would be a cycle with this frame that keeps the body alive
         answer, request = outcome.answer, outcome.request
         refusal = refusals.of_answer(answer)
         if refusal is not None:

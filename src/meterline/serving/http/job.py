@@ -65,6 +65,9 @@ class Job:
             request = self._request()
             decoded = self._decoded(request)
             self._account(request, decoded)
+        except MeterlineError as error:
+            self._finish(error.with_traceback(None))  # through its frames and ``done`` it would keep the body alive
+            return
         except Exception as error:  # noqa: BLE001 - whatever it is becomes an answer
             self._finish(error)
             return
