@@ -30,7 +30,7 @@ def test_every_comment_that_shows_an_option_is_right(tmp_path: Path) -> None:
     """The commented options can be switched on, all of them, and the config still loads."""
     CliRunner().invoke(main, ["init", str(tmp_path / "m.yaml")])
     lines = (tmp_path / "m.yaml").read_text(encoding="utf-8").splitlines()
-    options = ("# max_bytes", "# retention_secs", "# auth", "# tls")
+    options = ("# max_bytes", "# retention_secs", "# auth:", "# tls", "# prometheus:", "# loki:", "# json:", "# usage:")
     switched = [line.replace("# ", "", 1) if line.strip().startswith(options) else line for line in lines]
     assert sum(line != new for line, new in zip(lines, switched, strict=True)) == len(options)
     for name in ("server.crt", "server.key"):
@@ -40,7 +40,9 @@ def test_every_comment_that_shows_an_option_is_right(tmp_path: Path) -> None:
     config = load_config(tmp_path / "m.yaml", {"METERLINE_TOKEN": "secret"})
 
     assert config.ledger.retention_secs == 604800
-    assert config.receivers["otlp"].grpc.auth.keys[0].name == "team-a"
+    assert config.auth is not None
+    assert config.auth.keys[0].name == "team-a"
+    assert list(config.receivers) == ["otlp", "prometheus", "loki", "json", "usage"]
 
 
 def test_a_folder_gets_a_meterline_yaml(tmp_path: Path) -> None:
