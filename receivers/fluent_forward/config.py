@@ -86,6 +86,11 @@ class FluentForwardConfig(ReceiverConfig, ListenerConfig):
         le=16 * 1024 * 1024,
         description="Size limit of one event; a larger one is quarantined.",
     )
+    id_field: str = Field(
+        default="",
+        description="Path of the event's unique id, such as `event_id`; it becomes the attribute log.record.uid. Absent: "
+        "`log.record.uid` or `event.id`, where an event has one.",
+    )
     missing_timestamp: Literal["quarantine", "received"] = Field(
         default="quarantine",
         description="What becomes of an event without a time: quarantine, or it gets the time at which it was received, "

@@ -2,10 +2,13 @@
 A message's way from bytes to bodies: read, inflated under one cap, transcoded. On a decoding thread when it is large.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from meterline.api import Principal, RetryableError, TooLargeError, UndecodableError
+from meterline.encodings.events.fields import first_text
+from meterline.encodings.events.logs import UID
 from meterline.encodings.forward import Message, read
 from meterline.encodings.forward_logs import Options, log_bodies
 from meterline.receivers.fluent_forward.config import FluentForwardConfig
@@ -14,6 +17,7 @@ from meterline.serving.poison import Poison, quarantined_whole
 from meterline.serving.seam import Decoded
 
 _AMPLIFICATION = 2  # tiny events grow on their way to OTLP; what grows more is made for it
+_IDS: Final = (UID, "event.id")  # as the receiver `json` looks for them
 _EXPECTED = (UndecodableError, TooLargeError, RetryableError)
 
 
@@ -34,6 +38,7 @@ class Decoder:
 
     def __init__(self, config: FluentForwardConfig) -> None:
         self._config = config
+        self._ids = (config.id_field,) if config.id_field else _IDS
         self._poison = Poison()
 
     def decode(
@@ -69,5 +74,13 @@ class Decoder:
             max_bytes=_AMPLIFICATION * config.max_request_bytes,
             received_at=received_at if config.missing_timestamp == "received" else 0,
             resource={"tenant.id": tenant} if tenant else None,
+            attributes_of=self._own_id,
         )
         return Decoded(log_bodies(message, entries, options))
+
+    def _own_id(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """
+        Return the attribute of an event that has an id of its own.
+        """
+        uid = first_text(record, self._ids)
+        return {UID: uid} if uid else {}

@@ -342,6 +342,25 @@ def test_entries_without_time_take_the_time_of_reception_if_asked(start: Any, co
         assert (record.time_unix_nano, record.observed_time_unix_nano > 10**18) == (0, has_time)
 
 
+@pytest.mark.parametrize(
+    ("options", "uid"),
+    [({}, "e-1"), ({"id_field": "request.id"}, "7"), ({"id_field": "nothing"}, None)],
+    ids=["known names", "a path", "absent"],
+)
+def test_an_id_of_the_event_is_its_identity(
+    start: Any, connect: Any, intake: Any, options: Any, uid: str | None
+) -> None:
+    """
+    It becomes ``log.record.uid``, as everywhere.
+    """
+    client = connect(start(**options))
+    client.send(forward("t", [(NOW, {"event": {"id": "e-1"}, "request": {"id": 7}})], chunk="c"))
+
+    assert client.receive() == {"ack": "c"}
+    attributes = {pair.key: pair.value.string_value for pair in intake.records[0].attributes}
+    assert attributes.get("log.record.uid") == uid
+
+
 def test_a_defect_is_answered_with_the_end_and_then_set_aside(
     start: Any, connect: Any, intake: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
