@@ -24,6 +24,9 @@ COMMANDS = (
     "plugins",
     "plugins ls",
     "plugins show",
+    "doctor",
+    "doctor agents",
+    "doctor senders",
     "version",
 )
 
