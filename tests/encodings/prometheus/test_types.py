@@ -81,4 +81,6 @@ def test_only_one_ending_makes_a_counter_without_metadata() -> None:
     Gauges have names like the parts of histograms; billed by mistake, they would look like a counter with many resets.
     """
     assert kind_by_name("calls_total") == "counter"
-    assert {kind_by_name(name) for name in ("open_count", "token_bucket", "check_sum", "foo_created", "foo")} == {"unknown"}
+    assert {kind_by_name(name) for name in ("open_count", "token_bucket", "check_sum", "foo_created", "foo")} == {
+        "unknown"
+    }
