@@ -137,6 +137,7 @@ class Connection:
         except (UnauthenticatedError, UndecodableError, TooLargeError) as error:
             self._refused(error)
         finally:
+            del self._cutter  # what is left of a message is let go now, whoever still refers to this connection
             await self._close()
 
     async def _close(self) -> None:

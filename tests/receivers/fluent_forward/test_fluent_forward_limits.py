@@ -2,10 +2,14 @@
 Bounds: sizes, bombs, bytes in flight, slow senders, connections; whatever comes, the next sender is served.
 """
 
+import gc
 import gzip
 import random
+import socket
 import time
 import tracemalloc
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -94,6 +98,50 @@ def test_a_bomb_takes_little_memory(start: Any, connect: Any, intake: Any, compr
     assert outcomes(receiver) == {"resource_exhausted": 1}
 
 
+def kinds_of_refused() -> dict[str, bytes]:
+    """
+    Return a MiB that is refused, for each way of being refused.
+    """
+    filler = b"x" * MIB
+    return {
+        "partial": b"\x93\xa1t\xc6\x00\x20\x00\x00" + filler,
+        "broken": b"\x93\xa1t\xc6\x00\x10\x00\x00" + filler + b"\xc1",
+        "no gzip": msgpack.packb(["t", filler, {"compressed": "gzip", "chunk": "c"}]),
+        "too large": b"\x93\xa1t\xc6\x00\x30\x00\x00" + filler * 3,
+    }
+
+
+@pytest.mark.parametrize("data", kinds_of_refused().values(), ids=kinds_of_refused())
+def test_what_is_refused_is_let_go(start: Any, connect: Any, data: bytes) -> None:
+    """
+    Without any help of the cycle collector, nothing of a refused message stays in memory.
+    """
+    receiver = start(max_request_bytes=2 * MIB, message_timeout_secs=5)
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(40):
+            with ForwardClient(receiver.endpoints["forward"]) as client:
+                drip(client, [data])
+                with suppress(OSError):
+                    client.socket.shutdown(socket.SHUT_WR)
+                drain(client)
+        wait_until(lambda: tracemalloc.get_traced_memory()[0] < 8 * MIB, 10, "the messages to be let go")
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
+def drain(client: ForwardClient) -> None:
+    """
+    Read until the server has closed the connection.
+    """
+    with suppress(OSError):
+        while client.receive() is not None:
+            pass
+
+
 def test_a_large_entry_of_many_empty_values_takes_little_memory(start: Any, connect: Any, intake: Any) -> None:
     """
     An entry that would become millions of Python objects is set aside unread.
@@ -142,13 +190,13 @@ def test_a_budget_that_stays_used_up_is_a_refusal_for_now(start: Any, connect: A
     assert outcomes(receiver) == {"unavailable": 1}
 
 
-def drip(client: ForwardClient, data: bytes, every_secs: float) -> bool:
+def drip(client: ForwardClient, parts: Iterable[bytes], every_secs: float = 0.0) -> bool:
     """
-    Send byte by byte; say whether the server closed the connection meanwhile.
+    Send part by part; say whether the server closed the connection meanwhile.
     """
     try:
-        for byte in data:
-            client.send(bytes((byte,)))
+        for part in parts:
+            client.send(part)
             time.sleep(every_secs)
     except OSError:
         return True
@@ -161,7 +209,7 @@ def test_senders_that_do_not_go_on_are_closed(start: Any, connect: Any) -> None:
     """
     receiver = start(message_timeout_secs=0.5)
     client = connect(receiver)
-    assert drip(client, b"\x93\xa1t\xdc\xff\xff" + b"\x90" * 200, every_secs=0.05)
+    assert drip(client, [b"\x93\xa1t\xdc\xff\xff", *[b"\x90"] * 200], every_secs=0.05)
 
     assert outcomes(receiver) == {"deadline_exceeded": 1}
     assert is_served(receiver)
@@ -270,10 +318,6 @@ def test_mutated_streams_never_break_the_receiver(start: Any, connect: Any, rng:
         at = rng.randrange(len(data))
         data[at : at + rng.randint(0, 3)] = rng.randbytes(rng.randint(0, 3))
     client = connect(receiver)
-    try:
-        client.send(bytes(data))
-        while client.receive() is not None:
-            pass
-    except OSError:
-        pass
+    drip(client, [bytes(data)])
+    drain(client)
     assert is_served(receiver)

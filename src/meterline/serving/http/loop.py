@@ -105,6 +105,7 @@ class EventLoop:
     def _decode(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            del job  # what it worked on is not to wait for the next job
 
 
 async def _cancel_all() -> None:
