@@ -146,6 +146,18 @@ def test_no_connection_is_refused_while_certificates_change(open_rig: Opener, si
             assert rig.send(over=rig.connect_tls(site.client())).status == 200
 
 
+def test_handshakes_count_as_connections(open_rig: Opener, site: Site) -> None:
+    """
+    Connections that never greet fill the bound like all others, leave room when they are cut off, and do not hold up a stop.
+    """
+    rig = open_rig(tls=site.options, max_connections=3, header_timeout_secs=0.5)
+    silent = [rig.connect() for _ in range(10)]
+    until(lambda: rig.sample("meterline_receiver_refused_connections") == 7)
+    assert all(sock.recv(1) == b"" for sock in silent)
+    assert rig.send(over=rig.connect_tls(site.client())).status == 200
+    rig.connect()
+
+
 def test_a_certificate_that_cannot_be_used_stops_the_start(open_rig: Opener, site: Site) -> None:
     """
     A missing file or a key of another certificate is a configuration error.

@@ -66,7 +66,6 @@ class Connection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         self._head_bytes = 0
         self._seen = 0
-        self._admitted = False
 
     def enter(self, phase: Phase, secs: float = _NEVER) -> None:
         """
@@ -86,13 +85,10 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """
-        Begin, unless there are too many connections.
+        Begin.
         """
         self._wire = cast("asyncio.Transport", transport)
-        if not self._connections.opened(self):
-            self.abort()
-            return
-        self._admitted = True
+        self._connections.opened(self)
         certificate = transport.get_extra_info("peercert")
         self.identity = PeerIdentity.of_peer_certificate(certificate) if certificate else None
         super().connection_made(transport)
@@ -105,9 +101,8 @@ class Connection(web.RequestHandler):
         self.deadline = _NEVER
         if self._unread is not None:  # aiohttp tells those who read for a handler, and nobody else
             self._unread.set_exception(ConnectionResetError("reading away a request: the sender is gone"))
-        if self._admitted:
-            self._connections.lost(self)
-            super().connection_lost(exc)
+        self._connections.lost(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """
@@ -215,7 +210,6 @@ class Connections:
         self._handler = handler
         self._server: web.Server | None = None
         self._open: set[Connection] = set()
-        self._closing = False
         self.refused = 0
         self.expired = 0
 
@@ -226,13 +220,13 @@ class Connections:
         """
         return len(self._open)
 
-    def maker(self) -> Callable[[], Connection]:
+    def make(self) -> Connection:
         """
-        Return what makes the protocol of a new connection.
+        Return the protocol of a new connection.
         """
-        server = self._server = self._server or web.Server(self._handler)
-        return lambda: Connection(
-            server,
+        self._server = self._server or web.Server(self._handler)
+        return Connection(
+            self._server,
             self,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=_FOR_EVER,
@@ -243,15 +237,20 @@ class Connections:
             auto_decompress=False,
         )
 
-    def opened(self, connection: Connection) -> bool:
+    def admit(self, greeted: int) -> bool:
         """
-        Count a new connection; False: there are too many, or none shall come any more.
+        Say whether there is room for one more beside those that are being greeted; count it if not.
         """
-        if len(self._open) >= self.config.max_connections or self._closing:
-            self.refused += 1
-            return False
+        if len(self._open) + greeted < self.config.max_connections:
+            return True
+        self.refused += 1
+        return False
+
+    def opened(self, connection: Connection) -> None:
+        """
+        Note a new connection.
+        """
         self._open.add(connection)
-        return True
 
     def lost(self, connection: Connection) -> None:
         """
@@ -272,19 +271,18 @@ class Connections:
         """
         Close all: those that wait at once, those that still have an answer coming without it.
         """
-        self._closing = True
         if self._server is not None:
             self._server.pre_shutdown()
-            await turns()  # those that wait for a request end here
+            await _turns()  # those that wait for a request end here
             await self._server.shutdown(_CLOSE_SECS)
         for connection in list(self._open):
             connection.abort()
-        await turns()
+        await _turns()
 
 
-async def turns() -> None:
+async def _turns() -> None:
     """
-    Let the loop go round as often as asyncio takes from accepting a connection, or from dropping one, to telling its protocol.
+    Let the loop go round as often as asyncio takes from dropping a connection to telling its protocol.
     """
     for _ in range(5):
         await asyncio.sleep(0)

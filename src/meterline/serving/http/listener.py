@@ -14,7 +14,8 @@ from meterline.serving.config import HttpListenerConfig
 from meterline.serving.counters import SignalCounters
 from meterline.serving.exposure import require_guarded
 from meterline.serving.http import sockets
-from meterline.serving.http.connection import Connections, turns
+from meterline.serving.http.acceptor import Acceptor
+from meterline.serving.http.connection import Connections
 from meterline.serving.http.cors import Cors
 from meterline.serving.http.exchange import Site, serve
 from meterline.serving.http.loop import EventLoop
@@ -54,7 +55,7 @@ class HttpListener:
         self._site = Site(config, context.log, self._loop, rates, Routes(), Cors(config.cors), Poison(), budget)
         self._connections = Connections(config, lambda request: serve(self._site, request), context.log)
         self._socket: socket.socket | None = None
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self._certificates: CertificateFiles | None = None
         self._leaving = threading.Lock()
@@ -108,27 +109,13 @@ class HttpListener:
         self._socket = sockets.listen(parts[0].receiver if parts else "http", self._config.endpoint)
         self.endpoint = sockets.address_of(self._socket, self._config.endpoint)
         self._loop.acquire()
-        self._loop.run(self._open())
+        self._loop.run(self._open(self._socket))
 
-    async def _open(self) -> None:
-        await self._accept()
+    async def _open(self, bound: socket.socket) -> None:
+        tls = self._certificates
+        context = (lambda: tls.current.context) if tls is not None else None
+        self._acceptor = Acceptor(bound, self._connections, context, self._config.header_timeout_secs)
         self._watchdog = asyncio.create_task(self._watch())
-
-    async def _accept(self) -> None:
-        """
-        Accept on a copy of the socket, so that a new certificate takes the old one's place without refusing a connection.
-        """
-        if self._socket is None:
-            return
-        old = self._server
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connections.maker(),
-            sock=self._socket.dup(),
-            ssl=self._certificates.current.context if self._certificates else None,
-            ssl_handshake_timeout=self._config.header_timeout_secs if self._certificates else None,
-        )
-        if old is not None:
-            await _retired(old)
 
     async def _watch(self) -> None:
         """
@@ -137,8 +124,8 @@ class HttpListener:
         while True:
             await asyncio.sleep(_TICK_SECS)
             self._connections.expire()
-            if self._certificates is not None and self._certificates.refresh():
-                await self._accept()
+            if self._certificates is not None:
+                self._certificates.refresh()
 
     def remove(self, part: Part, grace_secs: float) -> None:
         """
@@ -151,7 +138,7 @@ class HttpListener:
             part.leaving = True
         if last:
             self.stop(grace_secs)
-        elif self._server is not None:
+        elif self._acceptor is not None:
             self._loop.run(_drained([part], grace_secs))
 
     def stop(self, grace_secs: float) -> None:
@@ -163,13 +150,13 @@ class HttpListener:
             part.leaving = True
         bound, self._socket = self._socket, None
         if bound is not None:
-            sockets.close(bound, self._config.endpoint)
-            self._loop.run(self._close(grace_secs))
+            self._loop.run(self._close(bound, grace_secs))
             self._loop.release()
 
-    async def _close(self, grace_secs: float) -> None:
-        if self._server is not None:
-            await _retired(self._server)
+    async def _close(self, bound: socket.socket, grace_secs: float) -> None:
+        if self._acceptor is not None:
+            await self._acceptor.close()
+        sockets.close(bound, self._config.endpoint)
         await _drained(self._site.routes.parts, grace_secs)
         if self._watchdog is not None:
             self._watchdog.cancel()
@@ -218,17 +205,6 @@ class HttpRegistration:
         Return numbers for telemetry.
         """
         return self.listener.samples(self._part)
-
-
-async def _retired(server: asyncio.Server) -> None:
-    """
-    Accept no more, and only then close: asyncio forgets, unclosed, what it has just accepted when its server is closed.
-    """
-    loop = asyncio.get_running_loop()
-    for bound in server.sockets:
-        loop.remove_reader(bound.fileno())
-    await turns()
-    server.close()
 
 
 async def _drained(parts: Sequence[Part], grace_secs: float) -> None:
