@@ -1,8 +1,12 @@
 """
-The examples of agents that cannot run here: their meterline.yaml is valid, and counts what the agent writes exactly.
+The examples of agents that cannot run here: their meterline.yaml is valid, and counts what the agent writes exactly. The apps
+of SDKs run.
 """
 
 import http.client
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -13,6 +17,7 @@ import pytest
 from meterline.testing import agent_bodies
 from meterline.testing.agent_bodies import TOTAL, Golden
 from meterline.testing.examples import Example
+from meterline.testing.peers import npm
 
 CASES = [
     ("vector", agent_bodies.vector_logs, "calls"),
@@ -68,3 +73,28 @@ def test_what_the_agent_writes_is_counted_once(example: Example, make: Callable[
     assert post(example, golden) == 200
 
     assert example.totals() == {("acme", dimension): Decimal(TOTAL)}
+
+
+@pytest.mark.peer
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("example", ["amplitude", "mixpanel"], indirect=True)
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_the_app_of_an_sdk_is_metered(example: Example, language: str) -> None:
+    """The example's app, run as it stands but for the port, comes to its exact sums."""
+    programs = {"python": [sys.executable, "app.py"], "js": ["node", "app.js"]}
+    modules = str(npm("events-js") / "node_modules") if language == "js" else ""
+    environment = {**os.environ, "METERLINE_URL": f"http://{example.http}", "NODE_PATH": modules}
+    example.gateway.start()
+
+    done = subprocess.run(
+        programs[language],
+        cwd=example.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+    assert example.totals() == {("acme", "exported-rows"): Decimal(150), ("globex", "exported-rows"): Decimal(7)}
