@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from meterline.api import (
     ANONYMOUS,
@@ -26,9 +26,8 @@ from meterline.api import (
 )
 from meterline.encodings.forward import Cutter
 from meterline.receivers.fluent_forward.decode import Work
-from meterline.receivers.fluent_forward.handshake import Handshake, refusal
+from meterline.receivers.fluent_forward.wire import Wire, shake_hands
 from meterline.serving.admission import Reservation
-from meterline.serving.auth import PeerIdentity
 from meterline.serving.storing import store
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-READ_BYTES: Final = 64 * 1024
-MAX_PING_BYTES: Final = 64 * 1024
 MAX_WAITING: Final = 256
 """Messages of a connection that wait for their answer; then it is not read from, and its sender waits."""
 
@@ -46,8 +43,6 @@ KEEP_SECS: Final = 60.0
 
 _INLINE_BYTES: Final = 16 * 1024  # decoding less takes less time than a thread takes to wake up
 _POLL_SECS: Final = 0.02
-_WRITE_SECS: Final = 10.0
-_CLOSE_SECS: Final = 1.0
 _OUTCOMES: Final = {
     Status.RETRY: "unavailable",
     Status.TOO_LARGE: "resource_exhausted",
@@ -103,8 +98,7 @@ class Connection:
     def __init__(self, server: "Server", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._server = server
         self._config = server.config
-        self._reader = reader
-        self._writer = writer
+        self._wire = Wire(reader, writer)
         self._clock = asyncio.get_running_loop().time
         self._cutter = Cutter(self._config.max_request_bytes)
         self._room = asyncio.Semaphore(MAX_WAITING)
@@ -129,27 +123,16 @@ class Connection:
             with Held(self._server.budget, self._server.intake) as held:
                 await self._exchange(held)
         except TimeoutError:  # an OSError, too
-            self._server.refused("deadline_exceeded", "the handshake was not done in time", self._peer)
+            self._server.refused("deadline_exceeded", "the handshake was not done in time", self._wire.peer)
         except ssl.SSLError as error:  # an OSError, too
-            self._server.refused("unauthenticated", f"the TLS handshake failed ({error.reason})", self._peer)
+            self._server.refused("unauthenticated", f"the TLS handshake failed ({error.reason})", self._wire.peer)
         except (OSError, EOFError):
             pass  # it went away
         except (UnauthenticatedError, UndecodableError, TooLargeError) as error:
             self._refused(error)
         finally:
             del self._cutter  # what is left of a message is let go now, whoever still refers to this connection
-            await self._close()
-
-    async def _close(self) -> None:
-        """
-        Close, after what is written has gone out; a sender that does not take it is cut off.
-        """
-        self._writer.close()
-        try:
-            async with asyncio.timeout(0 if self._deaf else _CLOSE_SECS):
-                await self._writer.wait_closed()
-        except OSError:
-            self._writer.transport.abort()
+            await self._wire.close(at_once=self._deaf)
 
     def stop(self) -> None:
         """
@@ -159,35 +142,14 @@ class Connection:
         if self._interruptible and self._task is not None:
             self._task.cancel()
 
-    # Who sends
-
     async def _who(self) -> Principal:
-        context = self._server.tls_context()
+        server = self._server
+        context = server.tls_context()
         if context is not None:
-            await self._writer.start_tls(context)
+            await self._wire.start_tls(context)
         if self._config.auth is not None:
-            return await self._shake_hands(Handshake(self._config.auth, self._server.clock))
-        certificate: Any = self._writer.get_extra_info("peercert")
-        identity = PeerIdentity.of_peer_certificate(certificate) if certificate else None
-        return self._server.authenticator.authenticate({}, identity)
-
-    async def _shake_hands(self, handshake: Handshake) -> Principal:
-        """
-        Ask for the shared key, and for a user's password.
-        """
-        await self._write(handshake.helo())
-        cutter = Cutter(MAX_PING_BYTES)
-        while (ping := cutter.cut()) is None:
-            cutter.feed(await self._read_some())
-        if cutter.buffered:
-            raise UndecodableError("reading handshake: something follows the PING before it is answered")
-        try:
-            welcome = handshake.answer(ping)
-        except UnauthenticatedError as error:
-            await self._write(refusal(str(error)))
-            raise
-        await self._write(welcome.pong)
-        return welcome.principal
+            return await shake_hands(self._wire, self._config.auth, server.clock)
+        return self._wire.certified(server.authenticator)
 
     # Messages
 
@@ -213,7 +175,7 @@ class Connection:
         except (UndecodableError, TooLargeError, OverloadedError) as error:
             self._refused(error)
         except _SlowError:
-            self._server.refused("deadline_exceeded", "a message did not come in time", self._peer)
+            self._server.refused("deadline_exceeded", "a message did not come in time", self._wire.peer)
         except Exception:  # noqa: BLE001  # a defect costs this connection, and its sender sends again
             self._server.failed("handling a message failed")
 
@@ -227,7 +189,7 @@ class Connection:
         self._interruptible = True
         try:
             async with asyncio.timeout(max(limit, 0.0)):
-                return await self._reader.read(READ_BYTES)
+                return await self._wire.read()
         except TimeoutError:
             if begun:
                 raise _SlowError from None
@@ -298,7 +260,7 @@ class Connection:
             answer = await self._offered_again(waiting, answer)
         self._server.rates.spend(self._principal, answer.points)
         if answer.status is not Status.STORED:
-            self._server.refused(_OUTCOMES[answer.status], answer.message, self._peer)
+            self._server.refused(_OUTCOMES[answer.status], answer.message, self._wire.peer)
             self._broken = True
             self.stop()
             return
@@ -312,8 +274,8 @@ class Connection:
         Write it; to a sender that does not take it nothing more is written, and it comes again.
         """
         try:
-            await self._write(acknowledgement)
-        except (OSError, TimeoutError):
+            await self._wire.write(acknowledgement)
+        except OSError:
             self._deaf = self._broken = True
             self.stop()
 
@@ -329,27 +291,9 @@ class Connection:
             answer = await again
         return answer
 
-    # The wire
-
-    async def _read_some(self) -> bytes:
-        data = await self._reader.read(READ_BYTES)
-        if not data:
-            raise EOFError
-        return data
-
-    async def _write(self, data: bytes) -> None:
-        self._writer.write(data)
-        async with asyncio.timeout(_WRITE_SECS):
-            await self._writer.drain()
-
-    @property
-    def _peer(self) -> str:
-        name = self._writer.get_extra_info("peername")
-        return str(name[0]) if isinstance(name, tuple) else "unix"
-
     def _refused(self, error: Exception) -> None:
         outcome = next((outcome for kind, outcome in _OUTCOMES_OF.items() if isinstance(error, kind)), "unavailable")
-        self._server.refused(outcome, str(error), self._peer)
+        self._server.refused(outcome, str(error), self._wire.peer)
 
 
 async def _taken(held: Held, nbytes: int) -> None:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 from meterline.api import ReceiverContext, Sample
 from meterline.receivers.fluent_forward.config import FluentForwardConfig
-from meterline.receivers.fluent_forward.connection import READ_BYTES, Connection
+from meterline.receivers.fluent_forward.connection import Connection
 from meterline.receivers.fluent_forward.decode import Decoder
+from meterline.receivers.fluent_forward.wire import READ_BYTES
 from meterline.serving.admission import ByteBudget
 from meterline.serving.auth import Authenticator
 from meterline.serving.counters import SignalCounters

@@ -284,7 +284,7 @@ def test_a_sender_that_does_not_read_its_answers_is_let_go(
     """
     Answers that are not taken end the connection, and the receiver stops in time.
     """
-    monkeypatch.setattr("meterline.receivers.fluent_forward.connection._WRITE_SECS", 0.2)
+    monkeypatch.setattr("meterline.receivers.fluent_forward.wire._WRITE_SECS", 0.2)
     receiver = start()
     client = connect(receiver)
     data = message("t", (NOW, {}), chunk="x" * 1000) * 100
