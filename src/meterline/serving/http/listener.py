@@ -13,6 +13,7 @@ from meterline.serving.auth import Authenticator
 from meterline.serving.config import HttpListenerConfig
 from meterline.serving.counters import SignalCounters
 from meterline.serving.exposure import require_guarded
+from meterline.serving.faults import described
 from meterline.serving.http import sockets
 from meterline.serving.http.acceptor import Acceptor
 from meterline.serving.http.connection import Connections
@@ -123,9 +124,15 @@ class HttpListener:
         """
         while True:
             await asyncio.sleep(_TICK_SECS)
-            self._connections.expire()
-            if self._certificates is not None:
-                self._certificates.refresh()
+            try:
+                self._connections.expire()
+                if self._certificates is not None:
+                    self._certificates.refresh()
+            except Exception as error:  # noqa: BLE001 - without it nobody would ever be cut off again
+                self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        self._log.error("looking after connections failed", endpoint=self.endpoint, error=described(error))
 
     def remove(self, part: Part, grace_secs: float) -> None:
         """
