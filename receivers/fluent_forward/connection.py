@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from meterline.api import (
     ANONYMOUS,
@@ -103,6 +103,7 @@ class Connection:
         self._cutter = Cutter(self._config.max_request_bytes)
         self._room = asyncio.Semaphore(MAX_WAITING)
         self._waiting: asyncio.Queue[_Waiting | None] = asyncio.Queue()
+        self._shaking: asyncio.Task[Any] | None = None
         self._task: asyncio.Task[None] | None = None
         self._interruptible = False
         self._stopping = False
@@ -116,9 +117,11 @@ class Connection:
         """
         Serve it until it ends.
         """
+        self._shaking = asyncio.current_task()
         try:
             async with asyncio.timeout(self._config.handshake_timeout_secs):
                 self._principal = await self._who()
+            self._shaking = None
             self._tenant = self._server.authenticator.tenant(self._principal, None)
             with Held(self._server.budget, self._server.intake) as held:
                 await self._exchange(held)
@@ -139,8 +142,9 @@ class Connection:
         Read no more; what was read is answered.
         """
         self._stopping = True
-        if self._interruptible and self._task is not None:
-            self._task.cancel()
+        task = self._task if self._interruptible else self._shaking
+        if task is not None:
+            task.cancel()
 
     async def _who(self) -> Principal:
         server = self._server

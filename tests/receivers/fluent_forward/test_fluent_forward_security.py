@@ -3,6 +3,7 @@ Who may send: shared key, users, client certificates, and what is refused to sta
 """
 
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,20 @@ def test_nothing_passes_without_a_handshake(start: Any, connect: Any, intake: An
     found = client.receive()
     assert found is None or found[:2] == ["PONG", False]
     assert intake.bodies == []
+
+
+def test_stopping_does_not_wait_for_handshakes(start: Any, connect: Any) -> None:
+    """
+    A sender that has not said who it is has nothing in flight.
+    """
+    receiver = start(auth={"shared_key": SHARED})
+    client = connect(receiver)
+    assert client.receive()[0] == "HELO"
+    began = time.monotonic()
+    receiver.stop(20)
+
+    assert time.monotonic() - began < 5
+    assert client.receive() is None
 
 
 @pytest.fixture(scope="module")
