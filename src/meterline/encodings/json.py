@@ -14,6 +14,7 @@ PARSED_BYTES: Final = 512 * 1024 * 1024
 
 _CONTAINER_BYTES: Final = 200  # measured, CPython 3.11, with its place in what holds it
 _MEMBER_BYTES: Final = 80
+_INT_DIGITS: Final = 4000
 _SPACE: Final = " \t\r\n"
 
 
@@ -37,9 +38,20 @@ _DECODER: Final = json.JSONDecoder(parse_float=_real, parse_constant=_refuse, st
 _WITH_CONSTANTS: Final = json.JSONDecoder(parse_float=_real, strict=False)
 
 
+def _integer(written: str) -> int | Decimal:
+    """
+    Read an integer; one of more digits than Python makes an int of (a guard against quadratic time) is a Decimal.
+    """
+    return int(written) if len(written) <= _INT_DIGITS else Decimal(written)
+
+
+_LONG: Final = json.JSONDecoder(parse_float=_real, parse_int=_integer, parse_constant=_refuse, strict=False)
+_LONG_WITH_CONSTANTS: Final = json.JSONDecoder(parse_float=_real, parse_int=_integer, strict=False)
+
+
 def parse(data: bytes) -> Any:
     """
-    Read one document: dict, list, str, int, float, Decimal, bool or None; integers of any size exactly.
+    Read one document: dict, list, str, int, float, Decimal, bool or None; numbers of any size exactly.
 
     :raises UndecodableError: no JSON, no UTF-8, nested too deep for any reader, or over ``PARSED_BYTES`` in memory.
     """
@@ -89,7 +101,14 @@ def one(written: str, position: int, *, constants: bool = False) -> tuple[Any, i
     :raises UndecodableError: as ``parse``.
     """
     try:
-        return (_WITH_CONSTANTS if constants else _DECODER).raw_decode(written, position)
+        try:
+            return (_WITH_CONSTANTS if constants else _DECODER).raw_decode(written, position)
+        except json.JSONDecodeError:
+            raise
+        except (
+            ValueError
+        ):  # an integer of very many digits; a hook for integers would cost all others a third of their speed
+            return (_LONG_WITH_CONSTANTS if constants else _LONG).raw_decode(written, position)
     except RecursionError as error:
         raise UndecodableError("reading JSON: it is nested too deep") from error
     except ValueError as error:

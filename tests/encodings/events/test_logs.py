@@ -271,6 +271,13 @@ def test_what_is_no_event_is_set_aside_alone(read: Reader) -> None:
     assert set(found.reasons) == {"unsupported_item"}
 
 
+def test_an_integer_of_any_length_costs_nobody_else(read: Reader) -> None:
+    """Thousands of digits are a text in their event; a rule that bills it quarantines that event."""
+    found = read(transcode(read_body(b'[{"n":1},{"n":' + b"9" * 5000 + b'},{"n":2}]')))
+
+    assert [body["n"] for body in found.bodies] == [1, "9" * 5000, 2]
+
+
 def test_a_too_deep_event_is_set_aside_alone(read: Reader) -> None:
     """An event nested deeper than any record may be costs nobody else."""
     deep = b'{"a":' * 200 + b"1" + b"}" * 200
