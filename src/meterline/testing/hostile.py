@@ -189,7 +189,7 @@ def changed(rng: random.Random, data: bytes) -> bytes | None:
         makers = (changed_json, changed_msgpack, changed_protobuf)
         kind = 0 if data[:1] in (b"{", b"[") else 1 if data[:1] in (b"\x92", b"\x93") else 2
         data = makers[kind](rng, data) or b""
-    return data or None
+    return data if 0 < len(data) <= MAX_BYTES else None
 
 
 def plain(request: Request) -> bytes:
