@@ -5,25 +5,24 @@ Reading a file's lines from an offset on, plain or compressed, without ever hold
 import gzip
 import io
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, BinaryIO, Final, NamedTuple, Protocol, Self, cast
+from typing import IO, BinaryIO, Final, NamedTuple, Protocol, Self, cast, overload
 
 import zstandard
 
+from meterline.api import UndecodableError
 from meterline.receivers.files.cursor import HEAD_BYTES, Place
+from meterline.serving.codecs.zstd import frames
 
 _BLOCK: Final = 256 * 1024
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _WINDOW: Final = 128 * 1024 * 1024
 
-_SEAL: Final = b"Z" * 16
-_RUN_OF_IT: Final = (1 | 1 << 1 | len(_SEAL) << 3).to_bytes(3, "little")  # last block, a run of one byte, how long
-_SEAL_FRAME: Final = _ZSTD + b"\x00\x00" + _RUN_OF_IT + _SEAL[:1]
-
-BROKEN: Final = (OSError, EOFError, zstandard.ZstdError)
+BROKEN: Final = (OSError, EOFError, IndexError, zstandard.ZstdError, UndecodableError)
 """What reading raises: the disk's errors, and those of broken or cut compressed data."""
 
 
@@ -50,40 +49,65 @@ class Content(Protocol):
         """
 
 
-class _Sealed:
+class _Zstd:
     """
-    zstd content. Its reader does not say whether the input ended within a frame; the seal behind it does.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        decoder = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
-        self._reader = decoder.stream_reader(cast("IO[bytes]", _Input(file)), read_across_frames=True)
-        self._held = b""
-
-    def read(self, size: int) -> bytes:
-        while data := self._reader.read(size):
-            data = self._held + data
-            self._held = data[-len(_SEAL) :]
-            if len(data) > len(_SEAL):
-                return data[: -len(_SEAL)]
-        if self._held != _SEAL:
-            raise EOFError("compressed data ends before its frame does")
-        return b""
-
-
-class _Input:
-    """
-    The file and then the seal.
+    zstd content, frame by frame: a frame is read when all of it is there, since its reader does not say whether it was cut off.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._rest = _SEAL_FRAME
+        self._frames = frames(_Bytes(file), sys.maxsize)
+        self._decoder = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+        self._reader: zstandard.ZstdDecompressionReader | None = None
+
+    def read(self, size: int) -> bytes:
+        while True:
+            data = self._reader.read(size) if self._reader is not None else b""
+            if data:
+                return data
+            span = next(self._frames, None)
+            if span is None:
+                return b""
+            self._reader = self._decoder.stream_reader(cast("IO[bytes]", _Part(self._file, *span)))
+
+
+class _Bytes:
+    """
+    A file, given out like bytes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._number = file.fileno()
+        self._size = os.fstat(self._number).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, place: int) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> bytes: ...
+
+    def __getitem__(self, place: int | slice) -> int | bytes:
+        if isinstance(place, slice):
+            return os.pread(self._number, place.stop - place.start, place.start)
+        return self[place : place + 1][0]
+
+
+class _Part:
+    """
+    A part of a file, as a file.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        self._file = file
+        self._left = end - start
+        file.seek(start)
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size if size > 0 else _BLOCK)
-        if not data:
-            data, self._rest = self._rest, b""
+        data = self._file.read(min(size, self._left) if size >= 0 else self._left)
+        self._left -= len(data)
         return data
 
 
@@ -137,7 +161,7 @@ class Source:
             return self._file
         if self._kind == "gzip":
             return gzip.GzipFile(fileobj=self._file)
-        return _Sealed(self._file)
+        return _Zstd(self._file)
 
     def content(self, offset: int) -> Content | None:
         """

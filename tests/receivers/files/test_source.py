@@ -5,6 +5,7 @@ Lines come out of a file as they stand in it, whatever the file is compressed wi
 import gzip
 import io
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,24 @@ def test_several_members_are_one_content(tmp_path: Path) -> None:
             content = source.content(0)
             assert content is not None
             assert content.read(100) + content.read(100) == b"a\nb\n"
+
+
+def test_many_small_frames_are_one_content(tmp_path: Path, rng: random.Random) -> None:
+    """Frames of all sizes one after another, and one that is to be skipped, are read through, in pieces of any size."""
+    parts = [b"%d %s\n" % (number, b"x" * rng.randrange(300_000 if number % 50 == 0 else 30)) for number in range(300)]
+    path = tmp_path / "frames"
+    skipped = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+    path.write_bytes(skipped + b"".join(map(PACKERS["zst"], parts)))
+    with Source(path) as source:
+        assert not source.compressed  # it begins with what is to be skipped
+    path.write_bytes(PACKERS["zst"](parts[0]) + skipped + b"".join(map(PACKERS["zst"], parts[1:])))
+    with Source(path) as source:
+        content = source.content(0)
+        assert content is not None
+        found = b""
+        while piece := content.read(rng.randrange(1, 5000)):
+            found += piece
+    assert found == b"".join(parts)
 
 
 @pytest.mark.parametrize("packing", ["gz", "zst"])

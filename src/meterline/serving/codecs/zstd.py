@@ -5,7 +5,8 @@ The library's bounded reader does not say whether its input ended within a frame
 block, which looks at no more than their headers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol, overload
 
 import zstandard
 
@@ -18,7 +19,7 @@ MAX_WINDOW_BYTES = 32 * 1024 * 1024
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = b"\x2a\x4d\x18"  # after a byte from 0x50 to 0x5f
-_MAX_BLOCKS = 1_000_000  # of one body: each takes time, and 128 KiB is what senders put into one
+MAX_BLOCKS = 1_000_000  # of one body: each takes time, and 128 KiB is what senders put into one
 _CONTENT_SIZE_BYTES = (0, 2, 4, 8)
 _DICTIONARY_BYTES = (0, 1, 2, 4)
 _RUN = 1
@@ -29,7 +30,8 @@ def zstd(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
     Decompress frames; each piece is made only when the sink has room for it.
     """
     data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    _require_whole_frames(data)
+    for _ in frames(data):  # all of them are whole
+        pass
     decoder = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
     try:
         with decoder.stream_reader(data, read_across_frames=True) as reader:
@@ -39,28 +41,44 @@ def zstd(pieces: Sequence[bytes | bytearray], sink: Sink) -> None:
         raise UndecodableError(f"decompressing request: {error}") from error
 
 
-def _require_whole_frames(data: bytes | bytearray) -> None:
+class Data(Protocol):
     """
-    Walk all frames to the end of the data.
+    Bytes, or what gives them out like bytes.
+    """
 
-    :raises UndecodableError: it ends within a frame, or something else follows one.
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, place: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice, /) -> bytes | bytearray: ...
+
+
+def frames(data: Data, max_blocks: int = MAX_BLOCKS) -> Iterator[tuple[int, int]]:
     """
-    position, blocks = 0, _MAX_BLOCKS
+    Yield where each frame begins and ends, once all of it is there. Looks at no more than the headers of blocks.
+
+    :raises UndecodableError: the data ends within a frame, something else follows one, or there are more blocks.
+    """
+    position, blocks = 0, max_blocks
     while True:
-        start = data[position : position + 4]
+        begin, start = position, data[position : position + 4]
         if start == _MAGIC:
             position, blocks = _end_of_frame(data, position + 4, blocks)
         elif len(start) == 4 and start[0] & 0xF0 == 0x50 and start[1:] == _SKIPPABLE:
             position += 8 + int.from_bytes(data[position + 4 : position + 8], "little")
         else:
             raise UndecodableError(TRAILING if position and start else CUT_OFF)
-        if position == len(data):
-            return
         if position > len(data):
             raise UndecodableError(CUT_OFF)
+        if start == _MAGIC:
+            yield begin, position
+        if position == len(data):
+            return
 
 
-def _end_of_frame(data: bytes | bytearray, position: int, blocks: int) -> tuple[int, int]:
+def _end_of_frame(data: Data, position: int, blocks: int) -> tuple[int, int]:
     """
     Return where a frame ends, and how many blocks may still come; ``position`` is after its magic number.
     """
