@@ -30,7 +30,7 @@ HABITS: Final = (
     ),
     Habit(
         "OpenTelemetry SDKs, Micrometer",
-        "after the export timeout, 10 s",
+        "after the export timeout, 10 s; JavaScript over gRPC and Micrometer: at once",
         "nothing; a cumulative counter comes again with the next export",
         "the points themselves",
         "cumulative temporality, and a Collector with a queue on disk between for logs and deltas",
