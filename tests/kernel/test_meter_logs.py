@@ -113,6 +113,16 @@ def test_bodies(harness: Make) -> None:
     assert reasons(h) == [Reason.NOT_A_NUMBER] * 2
 
 
+@pytest.mark.parametrize("body", ['{"usage": "\\ud800"}', '{"\\uDFFF": 1, "usage": {"n": 1}}', '{"a": [["\\udc00x"]]}'])
+def test_half_a_character_in_a_json_body(harness: Make, body: str) -> None:
+    """JSON can write half a surrogate pair, which is no text: quarantined as such; a whole pair is one."""
+    h = harness(rule(value=("body_json", "usage", "n")))
+    h.logs(Logs().record(100, body, event(1)))
+    assert reasons(h) == [Reason.BAD_UTF8]
+    h.logs(Logs().record(100, '{"usage": {"n": 2, "a": "\\ud83d\\ude00"}}', event(2)))
+    assert h.values() == {"acme": "2"}
+
+
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [

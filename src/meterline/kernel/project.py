@@ -3,6 +3,7 @@ What the rules are shown of a point: the values at the paths they asked for, and
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
@@ -18,6 +19,7 @@ from meterline.kernel.wire import LEN, fields
 
 OVERFLOW = "otel.metric.overflow"
 _OVERFLOW_KEY = OVERFLOW.encode()
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON escapes it
 _MAX_DIGITS = 18
 
 _SEVERITIES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
@@ -148,7 +150,20 @@ def _body_json(record: LogRecord) -> Value:
         return ABSENT
     except RecursionError:
         return Bad(Reason.TOO_DEEP)
-    return Bad(Reason.TOO_DEEP) if _deeper(value, canonical.MAX_DEPTH) else value
+    if _deeper(value, canonical.MAX_DEPTH):
+        return Bad(Reason.TOO_DEEP)
+    return Bad(Reason.BAD_UTF8) if _SURROGATE.search(body) and not _encodable(value) else value
+
+
+def _encodable(value: Any) -> bool:
+    """
+    Say whether all text is Unicode: JSON can write half a surrogate pair, which nothing later could encode.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _json_int(text: str) -> int | Decimal:
