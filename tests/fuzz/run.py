@@ -1,8 +1,8 @@
 """
 Coverage-guided fuzzing of a decoder by atheris: ``python tests/fuzz/run.py TARGET [--seconds N] [--seed N] [--corpus FOLDER]``.
 
-``--help`` names the targets; ``all`` is all of them, chosen by the first byte. Runs for hours as well as for seconds. What fails
-is left as ``crash-*`` (or ``timeout-*``, ``oom-*``) in the folder it was started in; ``--again FILE`` shows it fail again.
+``--help`` names the targets; ``all`` is all of them, chosen by the first byte. Runs for hours as well as for seconds. What
+fails is left as ``crash-*`` (``timeout-*``, ``oom-*``) in the folder it was started in; ``--again FILE`` shows it again.
 """
 
 import argparse
