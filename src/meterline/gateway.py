@@ -134,8 +134,7 @@ class Gateway:
         timeout = self._config.shutdown_timeout_secs if timeout_secs is None else timeout_secs
         deadline = self._clock.monotonic() + timeout
         self._draining = True
-        for receiver in self._receivers.values():
-            receiver.stop(timeout * DRAIN_SHARE)
+        self._stop_receivers(timeout * DRAIN_SHARE)
         if self._intake is not None:
             self._intake.close()
         if self._delivery is not None:
@@ -146,6 +145,18 @@ class Gateway:
             self._ledger.close()
             self._ledger = None
         self._started = False
+
+    def _stop_receivers(self, grace_secs: float) -> None:
+        """
+        Stop all of them at once: each may take the whole grace.
+        """
+        stops = [
+            threading.Thread(target=each.stop, args=(grace_secs,), daemon=True) for each in self._receivers.values()
+        ]
+        for thread in stops:
+            thread.start()
+        for thread in stops:
+            thread.join()
 
     def _stop_fatally(self, error: Exception) -> None:
         self._fatal_error = error

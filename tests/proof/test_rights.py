@@ -41,7 +41,7 @@ def test_a_bound_credential_writes_for_its_customers_alone(tmp_path: Path) -> No
         wanted = {
             ("mine", wire.name): Decimal(POINTS // 2 if wire.carries == "events" else POINTS - 2) for wire in WIRES
         }
-        wait_until(lambda: totals(site) == wanted, 20, "all totals", 0.3)
+        wait_until(lambda: totals(site) == wanted, 60, "all totals", 0.3)
         rows = [json.loads(line) for line in site.gateway.ask("quarantine", "ls", "--json").stdout.splitlines()]
         assert {row["reason"] for row in rows} == {"forbidden_customer"}
         assert sum(row["entries"] for row in rows) == len(WIRES) * POINTS // 2

@@ -1,6 +1,6 @@
 """
-The same usage on every wire: requests as senders of each protocol write them, made with foreign libraries only, so that they
-share no code with what reads them.
+The same usage on every wire: requests as senders of each protocol write them, made with foreign libraries, so that they
+share no code with what reads them (but for the messages of Vector, which exist nowhere else).
 
 An event is one billable occurrence; a reading is one sample of a counter. Each wire says for which it is, and makes requests
 of a chunk of them. ``RULES`` makes usage of all of them: the dimension is the wire's name, so that totals stand side by side.
@@ -17,6 +17,7 @@ import cramjam
 import msgpack
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from meterline._proto.vector import vector_pb2
 from meterline.testing.otlp import Metrics, Point, put_attributes, put_value
 
 RULES: Final = """
@@ -355,6 +356,34 @@ def _vector_metric(wire: str, reading: Reading) -> dict[str, Any]:
     }
 
 
+def _vector_fields(wire: str, event: Event) -> Any:
+    log = vector_pb2.Log()
+    log.fields["timestamp"].timestamp.FromNanoseconds(event.time)
+    log.fields["value"].float = float(event.value)
+    for key, value in (("log.record.uid", event.uid), ("customer", event.customer), ("wire", wire)):
+        log.fields[key].raw_bytes = value.encode()
+    return vector_pb2.EventWrapper(log=log)
+
+
+def _vector_logs(wire: str, events: Sequence[Event]) -> Request:
+    pushed = vector_pb2.PushEventsRequest(events=[_vector_fields(wire, event) for event in events])
+    return Request(_VECTOR_METHOD, pushed.SerializeToString())
+
+
+def _vector_native(wire: str, reading: Reading) -> Any:
+    metric = vector_pb2.Metric(name="units_total", kind=vector_pb2.Metric.Kind.Absolute)
+    metric.timestamp.FromNanoseconds(reading.time)
+    metric.counter.value = reading.value
+    metric.tags_v1.update(_labels(wire, reading))
+    return vector_pb2.EventWrapper(metric=metric)
+
+
+def _vector_metrics(wire: str, readings: Sequence[Reading]) -> Request:
+    pushed = vector_pb2.PushEventsRequest(events=[_vector_native(wire, reading) for reading in readings])
+    return Request(_VECTOR_METHOD, pushed.SerializeToString())
+
+
+_VECTOR_METHOD: Final = "/vector.Vector/PushEvents"
 _PROTOBUF: Final = {"content-type": "application/x-protobuf"}
 _LOGS_METHOD: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _METRICS_METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
@@ -396,6 +425,8 @@ WIRES: Final[tuple[Wire, ...]] = (
     Wire("mixpanel", "json", "http", "events", _mixpanel),
     Wire("usage", "usage", "http", "events", _usage),
     Wire("fluent-forward", "fluent_forward", "forward", "events", _forward),
+    Wire("vector-logs", "vector", "grpc", "events", _vector_logs),
+    Wire("vector-metrics", "vector", "grpc", "readings", _vector_metrics),
     Wire(
         "file-otlp-json",
         "files",
@@ -423,4 +454,4 @@ WIRES: Final[tuple[Wire, ...]] = (
         lambda w, p: _json("/v1/events/vector", [_vector_metric(w, r) for r in p]),
     ),
 )
-"""All but Vector's own gRPC protocol, whose messages only its receiver's generated code knows: ``tests`` add it."""
+"""Every receiver, in each form that its senders use."""
