@@ -100,9 +100,7 @@ class CumulativeStream:
         self.epochs: dict[int, Epoch] = {}
         self.old = Covered()
 
-    def step(
-        self, start: int, time: int, value: Fraction, count: Fraction | None = None, writer: int = 0
-    ) -> Answer:
+    def step(self, start: int, time: int, value: Fraction, count: Fraction | None = None, writer: int = 0) -> Answer:
         """
         Take one reading. ``count``: what a histogram's sum came with, by which a new beginning is told.
         """
