@@ -8,11 +8,11 @@ from typing import Final
 
 from meterline.api import TooLargeError, UndecodableError
 from meterline.serving.codecs import CODECS, decompress
-from meterline.testing.hostile import ALL_WIRES, plain
+from meterline.testing.hostile import plain
 from meterline.testing.hostile_codecs import PACK
 from meterline.testing.hostile_doors import Doors, RefusedError
 from meterline.testing.hostile_seeds import seeds
-from meterline.testing.wires import Request, Wire
+from meterline.testing.wires import WIRES, Request, Wire
 
 NOW: Final = 1_795_000_000 * 10**9
 _LIMIT: Final = 1024 * 1024
@@ -23,7 +23,7 @@ Target = Callable[[bytes], None]
 
 
 def _wire(name: str) -> Wire:
-    return next(wire for wire in ALL_WIRES if wire.name == name)
+    return next(wire for wire in WIRES if wire.name == name)
 
 
 def _door(doors: Doors, name: str, request: Request) -> Target:
@@ -72,7 +72,7 @@ def targets() -> Mapping[str, Target]:
             doors, "loki-protobuf", Request("/loki/api/v1/push", b"", {"content-type": "application/x-protobuf"})
         ),
         "loki_json": _door(doors, "loki-json", Request("/loki/api/v1/push", b"", _JSON)),
-        "vector": _door(doors, "vector-grpc-logs", Request("/vector.Vector/PushEvents", b"")),
+        "vector": _door(doors, "vector-logs", Request("/vector.Vector/PushEvents", b"")),
         "usage": _door(doors, "usage", Request("/v1/usage", b"", _JSON)),
     }
     found.update({name: _codec(name) for name in CODECS})

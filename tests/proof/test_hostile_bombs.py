@@ -10,7 +10,6 @@ import pytest
 
 from meterline.serving.codecs import CODECS
 from meterline.testing.forward_client import ForwardClient
-from meterline.testing.hostile import ALL_WIRES
 from meterline.testing.hostile_codecs import MIB, bombs, lying_snappy
 from meterline.testing.hostile_doors import Doors
 from meterline.testing.hostile_site import (
@@ -21,7 +20,7 @@ from meterline.testing.hostile_site import (
     http_bytes,
     statuses,
 )
-from meterline.testing.wires import Request
+from meterline.testing.wires import WIRES, Request
 
 GROWTH = 64 * MIB
 ONE_OF_EACH = ("/v1/logs", "/api/v1/write", "/loki/api/v1/push", "/v1/events", "/2/httpapi", "/v1/usage")
@@ -153,4 +152,4 @@ def test_bombs_over_forward(site: HostileSite, encoding: str) -> None:
 
 def test_it_counts_afterwards(site: HostileSite) -> None:
     """The gateway that was bombed takes what is valid, and its log tells of no defect."""
-    site.check_alive([wire for wire in ALL_WIRES if wire.transport != "file"], "after-bombs")
+    site.check_alive([wire for wire in WIRES if wire.transport != "file"], "after-bombs")

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from meterline.testing.hostile import ALL_WIRES, TOKENS, mutated, mutated_request
+from meterline.testing.hostile import TOKENS, mutated, mutated_request
 from meterline.testing.hostile_seeds import seeds
 from meterline.testing.hostile_site import (
     CODES,
@@ -24,7 +24,7 @@ from meterline.testing.hostile_site import (
     http_bytes,
     statuses,
 )
-from meterline.testing.wires import Request
+from meterline.testing.wires import WIRES, Request
 
 SHORT = {"header_timeout_secs": 2, "body_timeout_secs": 2, "idle_timeout_secs": 2}
 GROWTH = (
@@ -137,7 +137,7 @@ KINDS = {"http": http_mutants, "heads": http_heads, "grpc": grpc_mutants, "forwa
 
 def lay_siege(site: HostileSite, rng: random.Random, secs: float, kind: str) -> None:
     """Let one kind of mutants loose, and look at what is left."""
-    networked = [wire for wire in ALL_WIRES if wire.transport != "file"]
+    networked = [wire for wire in WIRES if wire.transport != "file"]
     if not hasattr(site, "warm"):
         site.check_alive(networked, f"before-{kind}")
         site.warm = True  # type: ignore[attr-defined]  # once for the module
@@ -163,7 +163,7 @@ def test_many_mutants(site: HostileSite, rng: random.Random, kind: str) -> None:
 
 def test_lines_of_files(site: HostileSite, rng: random.Random) -> None:
     """Mutated lines in a followed file are set aside, and the valid ones among them are counted."""
-    wires = [wire for wire in ALL_WIRES if wire.transport == "file"]
+    wires = [wire for wire in WIRES if wire.transport == "file"]
     for wire in wires:
         known = [seed.request for seed in seeds(time.time_ns()) if seed.wire.transport == "file"]
         hostile = [mutated_request(rng, rng.choice(known), known).body for _ in range(200)]

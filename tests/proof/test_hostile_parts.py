@@ -11,11 +11,10 @@ import msgpack
 import pytest
 
 from meterline.testing.forward_client import event_time
-from meterline.testing.hostile import ALL_WIRES
 from meterline.testing.hostile_doors import Doors, RefusedError, cpu_secs
 from meterline.testing.hostile_site import HostileSite, answer_of, statuses
 from meterline.testing.remote_write import field, varint
-from meterline.testing.wires import Request, Wire
+from meterline.testing.wires import WIRES, Request, Wire
 
 SMALL = 1_000
 MANY = 5_000
@@ -109,8 +108,8 @@ SHAPES: dict[str, tuple[str, str, dict[str, str], Callable[[int], bytes]]] = {
         {"content-type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"},
         write_v2,
     ),
-    "vector events": ("vector-grpc-logs", "/vector.Vector/PushEvents", {}, lambda n: field(1, b"") * n),
-    "vector logs": ("vector-grpc-logs", "/vector.Vector/PushEvents", {}, lambda n: field(1, field(1, b"")) * n),
+    "vector events": ("vector-logs", "/vector.Vector/PushEvents", {}, lambda n: field(1, b"") * n),
+    "vector logs": ("vector-logs", "/vector.Vector/PushEvents", {}, lambda n: field(1, field(1, b"")) * n),
     "forward entries": ("fluent-forward", "", {}, entries),
     "forward heartbeats": ("fluent-forward", "", {}, heartbeats),
     "msgpack events": (
@@ -138,7 +137,7 @@ def test_decoders_are_linear_in_many(shape: str) -> None:
 def check_linear(shape: str, count: int) -> None:
     """Compare the CPU time of so many parts with that of four times as many."""
     name, path, headers, make = SHAPES[shape]
-    wire = next(wire for wire in ALL_WIRES if wire.name == name)
+    wire = next(wire for wire in WIRES if wire.name == name)
     small, large = (best_secs(wire, Request(path, make(n), headers)) for n in (count, count * FACTOR))
     assert large < max(small, FLOOR_SECS) * FACTOR * TOLERANCE, f"{small:.3f} s, {large:.3f} s"
 

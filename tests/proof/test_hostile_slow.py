@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from meterline.testing.hostile import ALL_WIRES, valid
+from meterline.testing.hostile import valid
 from meterline.testing.hostile_site import HostileSite, answer_of, statuses
+from meterline.testing.wires import WIRES
 
 SECS = 1.0
 HTTP = {"header_timeout_secs": SECS, "body_timeout_secs": SECS, "idle_timeout_secs": SECS}
@@ -39,7 +40,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileSite]:
 
 def serve_others(site: HostileSite, kind: str) -> None:
     """One valid request over each of three wires is stored while they hang."""
-    for wire in (wire for wire in ALL_WIRES if wire.name in ("json-array", "otlp-grpc-logs", "fluent-forward")):
+    for wire in (wire for wire in WIRES if wire.name in ("json-array", "otlp-grpc-logs", "fluent-forward")):
         sender = site.sender(wire)
         sender.send(valid(wire, f"during-{kind}"), 5)
         sender.close()
@@ -93,6 +94,6 @@ def test_half_open_grpc(site: HostileSite) -> None:
 
 def test_it_counts_afterwards(site: HostileSite) -> None:
     """The gateway takes what is valid, and its log tells of no defect."""
-    site.check_alive([wire for wire in ALL_WIRES if wire.transport != "file"], "after-slow")
+    site.check_alive([wire for wire in WIRES if wire.transport != "file"], "after-slow")
     with site.connect() as connection:
         assert answer_of(connection) == b""  # idle

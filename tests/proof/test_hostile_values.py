@@ -11,11 +11,10 @@ from typing import Any
 import grpc
 import pytest
 
-from meterline.testing.hostile import ALL_WIRES
 from meterline.testing.hostile_seeds import seeds
 from meterline.testing.hostile_site import CODES, STATUSES, HostileSite, answer_of, grpc_code, http_bytes, statuses
 from meterline.testing.hostile_trees import TEXTS, VALUES, json_text
-from meterline.testing.wires import Event, Reading, Request, Wire
+from meterline.testing.wires import WIRES, Event, Reading, Request, Wire
 
 SECRETS = (
     "HYPERLINK",
@@ -74,7 +73,7 @@ def made(wire: Wire, text: str) -> Request | None:
         return None
 
 
-@pytest.mark.parametrize("wire", [wire for wire in ALL_WIRES if wire.transport != "file"], ids=lambda wire: wire.name)
+@pytest.mark.parametrize("wire", [wire for wire in WIRES if wire.transport != "file"], ids=lambda wire: wire.name)
 def test_hostile_texts(site: HostileSite, wire: Wire) -> None:
     """Each hostile text as the customer, the id and a label, over each wire, in its body and in headers and the query."""
     for text in TEXTS:
@@ -127,6 +126,6 @@ def test_hostile_texts_around_the_body(site: HostileSite, place: str) -> None:
 
 def test_it_counts_afterwards(site: HostileSite) -> None:
     """The exporter has written what became records, and goes on."""
-    site.check_alive([wire for wire in ALL_WIRES if wire.transport != "file"], "after-values")
+    site.check_alive([wire for wire in WIRES if wire.transport != "file"], "after-values")
     for line in (site.folder / "usage.ndjson").read_text(encoding="utf-8").splitlines():
         json.loads(line)

@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from meterline._proto.vector.vector_pb2 import PushEventsRequest
 from meterline.testing.hostile_codecs import PACK, UNPACK
 from meterline.testing.hostile_trees import changed_json, changed_msgpack, changed_protobuf
-from meterline.testing.wires import WIRES, Event, Reading, Request, Wire
+from meterline.testing.wires import Event, Reading, Request, Wire
 
 Mutation = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
 
@@ -51,45 +50,6 @@ TOKENS: Final[tuple[bytes, ...]] = (
     b'"\\u0000"',
 )
 """What breaks decoders: lengths that lie, levels without end, numbers without bounds, text that is none."""
-
-
-def vector_wires() -> tuple[Wire, Wire]:
-    """
-    Return Vector's own protocol, for events and for readings.
-    """
-    path = "/vector.Vector/PushEvents"
-    return (
-        Wire("vector-grpc-logs", "vector", "grpc", "events", lambda w, p: Request(path, _vector_logs(w, p))),
-        Wire("vector-grpc-metrics", "vector", "grpc", "readings", lambda w, p: Request(path, _vector_metrics(w, p))),
-    )
-
-
-def _vector_logs(wire: str, events: Sequence[Event]) -> bytes:
-    request = PushEventsRequest()
-    for event in events:
-        fields = request.events.add().log.fields
-        fields["customer"].raw_bytes = event.customer.encode()
-        fields["wire"].raw_bytes = wire.encode()
-        fields["value"].float = float(event.value)
-        fields["log.record.uid"].raw_bytes = event.uid.encode()
-        fields["timestamp"].timestamp.seconds, fields["timestamp"].timestamp.nanos = divmod(event.time, 10**9)
-    return request.SerializeToString()
-
-
-def _vector_metrics(wire: str, readings: Sequence[Reading]) -> bytes:
-    request = PushEventsRequest()
-    for reading in readings:
-        metric = request.events.add().metric
-        metric.name = "units_total"
-        metric.kind = metric.Kind.Absolute
-        metric.counter.value = reading.value
-        metric.timestamp.seconds, metric.timestamp.nanos = divmod(reading.time, 10**9)
-        for name, value in (("customer", reading.customer), ("host", reading.host), ("wire", wire)):
-            metric.tags_v1[name] = value
-    return request.SerializeToString()
-
-
-ALL_WIRES: Final[tuple[Wire, ...]] = (*WIRES, *vector_wires())
 
 
 def valid(wire: Wire, customer: str, points: int = 3, start_ns: int | None = None) -> Request:

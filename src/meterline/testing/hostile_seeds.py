@@ -15,9 +15,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from meterline._proto.meterline.usage.v1.usage_pb2 import RecordUsageRequest
 from meterline._proto.vector.vector_pb2 import PushEventsRequest
 from meterline.testing import agent_bodies, forward_client, remote_write
-from meterline.testing.hostile import ALL_WIRES, valid
+from meterline.testing.hostile import valid
 from meterline.testing.remote_write import STALE_BITS, Written
-from meterline.testing.wires import Request, Wire
+from meterline.testing.wires import WIRES, Request, Wire
 
 CUSTOMER: Final = "mutant"
 _LEVELS: Final = 9
@@ -37,12 +37,12 @@ def seeds(start_ns: int) -> list[Seed]:
     """
     Return all of them. ``start_ns``: the time of their first points.
     """
-    of_wires = [Seed(wire, valid(wire, CUSTOMER, start_ns=start_ns)) for wire in ALL_WIRES]
+    of_wires = [Seed(wire, valid(wire, CUSTOMER, start_ns=start_ns)) for wire in WIRES]
     return [*of_wires, *_agents(start_ns), *_messages(), *_remote_write(start_ns // 10**6), *_forward(start_ns)]
 
 
 def _wire(receiver: str, transport: Any) -> Wire:
-    return next(wire for wire in ALL_WIRES if (wire.receiver, wire.transport) == (receiver, transport))
+    return next(wire for wire in WIRES if (wire.receiver, wire.transport) == (receiver, transport))
 
 
 def _agents(time: int) -> Iterator[Seed]:
