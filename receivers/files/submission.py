@@ -3,12 +3,12 @@ Handing bodies to the intake: again and again until they are stored, and the cur
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from meterline.api import Answer, Body, Format, Principal, ReceiverContext, Status, Ticket
 
-_FIRST_WAIT_SECS: Final = 0.1
+_WAIT_SECS: Final = 1.0
 _MAX_WAIT_SECS: Final = 30.0
 _NOTHING: Final = Body(Format.OTLP_LOGS, b"")
 _Flight = tuple[int, Body, Ticket | None]
@@ -44,13 +44,12 @@ class Submission:
         Submit bodies together, so that they share a commit; then again those that were refused for now.
         """
         answers: dict[int, Answer] = {}
-        delay = _FIRST_WAIT_SECS
         while len(answers) < len(bodies):
             flying = [self._submit(n, body, remember) for n, body in enumerate(bodies) if n not in answers]
-            answers |= self._landed(flying)
-            if len(answers) < len(bodies) and self._stopping.wait(delay):
+            found = self._landed(flying)
+            answers |= {number: answer for number, answer in found.items() if answer.status is not Status.RETRY}
+            if len(answers) < len(bodies) and self._stopping.wait(_delay(found.values())):
                 return None
-            delay = min(delay * 2, _MAX_WAIT_SECS)
         return [answers[number] for number in range(len(bodies))]
 
     def _submit(self, number: int, body: Body, remember: Mapping[str, bytes]) -> _Flight:
@@ -62,7 +61,7 @@ class Submission:
 
     def _landed(self, flying: Sequence[_Flight]) -> dict[int, Answer]:
         """
-        Wait for the answers, and return those that are final.
+        Wait for the answers.
         """
         found: dict[int, Answer] = {}
         for number, body, ticket in flying:
@@ -70,9 +69,17 @@ class Submission:
                 continue
             answer = ticket.wait()
             self._intake.release(len(body.data))
-            if answer is not None and answer.status is not Status.RETRY:
+            if answer is not None:
                 found[number] = answer
         return found
+
+
+def _delay(answers: Iterable[Answer]) -> float:
+    """
+    Return when to come again: when the last of those that refused for now says so.
+    """
+    hints = [a.retry_after_secs or _WAIT_SECS for a in answers if a.status is Status.RETRY]
+    return min(max(hints, default=_WAIT_SECS), _MAX_WAIT_SECS)
 
 
 def log_refusals(answers: Sequence[Answer], log: Any, path: str) -> None:
