@@ -2,6 +2,7 @@
 What all tests share: the header, one printed seed, no silent skips in CI, no threads left behind.
 """
 
+import gc
 import os
 import random
 import threading
@@ -35,6 +36,14 @@ def _kernel() -> str:
     except ImportError as error:
         return f"does not load: {error}"
     return load_kernel().implementation
+
+
+def pytest_collection_finish() -> None:
+    """
+    Take what collecting made, which lives as long as the run, out of every later search for garbage.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

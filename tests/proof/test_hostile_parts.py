@@ -3,16 +3,15 @@ Requests of very many tiny parts: four times as many cost about four times as mu
 """
 
 import contextlib
-import gc
 import json
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import msgpack
 import pytest
 
+from meterline.testing.cost import least_cpu_secs
 from meterline.testing.forward_client import event_time
-from meterline.testing.hostile_doors import Doors, RefusedError, cpu_secs
+from meterline.testing.hostile_doors import Doors, RefusedError
 from meterline.testing.hostile_site import HostileSite, answer_of, statuses
 from meterline.testing.remote_write import field, varint
 from meterline.testing.wires import WIRES, Request, Wire
@@ -145,12 +144,7 @@ def check_linear(shape: str, count: int) -> None:
 
 def best_secs(wire: Wire, request: Request) -> float:
     """The CPU time of one request, without what a busy machine or the garbage of other tests adds."""
-    gc.collect()
-    gc.disable()
-    try:
-        return min(cpu_secs(partial(knock, Doors(), wire, request)) for _ in range(2))
-    finally:
-        gc.enable()
+    return least_cpu_secs(lambda: knock(Doors(), wire, request), 2)
 
 
 def knock(doors: Doors, wire: Wire, request: Request) -> None:
