@@ -61,7 +61,7 @@ def test_the_config_is_valid(example: Example) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("example", "make", "dimension"), CASES, indirect=["example"])
 def test_what_the_agent_writes_is_counted_once(example: Example, make: Callable[[int], Golden], dimension: str) -> None:
     """The golden body comes to its exact sum, also when it is sent again, and again after a kill."""
@@ -76,7 +76,7 @@ def test_what_the_agent_writes_is_counted_once(example: Example, make: Callable[
 
 
 @pytest.mark.peer
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("example", ["amplitude", "mixpanel"], indirect=True)
 @pytest.mark.parametrize("language", ["python", "js"])
 def test_the_app_of_an_sdk_is_metered(example: Example, language: str) -> None:

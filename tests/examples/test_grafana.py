@@ -54,7 +54,7 @@ def test_the_config_is_valid(example: Example) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("example", "agent"), [("grafana-agent", bodies.AGENT), ("alloy", bodies.ALLOY)], indirect=["example"]
 )
@@ -99,7 +99,7 @@ def test_another_tenant_or_key_is_refused_for_good(example: Example) -> None:
 
 
 @pytest.mark.peer
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("example", ["prometheus"], indirect=True)
 def test_a_real_prometheus_with_the_example_s_file(example: Example) -> None:
     """Prometheus 3 takes the file as it is, ports and intervals aside, and what the target counts is billed."""

@@ -17,7 +17,7 @@ from cloudevents.core.v1.event import CloudEvent
 from meterline.testing.examples import Example
 from meterline.testing.process import wait_until
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 COUNT = 60
 CONFIG = """\

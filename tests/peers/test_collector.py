@@ -22,7 +22,7 @@ from meterline.testing.site import Site
 from meterline.testing.verdict import sums_sent
 from meterline.testing.workload import Workload
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 
 class Road:

@@ -19,7 +19,7 @@ from meterline.testing.peers import RECIPES, npm
 from meterline.testing.process import wait_until
 from meterline.testing.site import Site
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 RULES = """
 rules:

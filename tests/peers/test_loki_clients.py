@@ -14,7 +14,7 @@ from meterline.testing.evidence import check_balance
 from meterline.testing.peers import npm
 from meterline.testing.site import Site
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 COUNT = 500
 RULES = """

@@ -16,7 +16,7 @@ from meterline.testing.proxy import proxied
 from meterline.testing.sdks import RULES, Senders
 from meterline.testing.site import Site
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 
 def senders(target: str, rounds: int, temporality: str) -> Senders:

@@ -13,7 +13,7 @@ from meterline.testing.examples import Example
 from meterline.testing.process import wait_until
 from meterline.testing.products import KEY, SdkProcess
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 COUNT = 40
 SUM = COUNT * (COUNT + 1) // 2

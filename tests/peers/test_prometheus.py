@@ -19,7 +19,7 @@ from meterline.testing.process import wait_until
 from meterline.testing.prometheus import Prometheus, Target, serving
 from meterline.testing.site import Site
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 RULES = """
 rules:

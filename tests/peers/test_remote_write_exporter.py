@@ -19,7 +19,7 @@ from meterline.testing.process import Program, free_port
 from meterline.testing.sender import OtlpClient
 from meterline.testing.site import Site
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 GATE = "exporter.prometheusremotewritexporter.enableSendingRW2"
 CUSTOMERS = 20

@@ -11,7 +11,7 @@ from meterline.testing.process import Program, free_port, wait_until
 from meterline.testing.sdks import SdkSenders
 from meterline.testing.site import FILE, Site
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("temporality", ["DELTA", "CUMULATIVE"])
