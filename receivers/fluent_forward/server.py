@@ -182,8 +182,7 @@ class Server:
         yield Sample("meterline_receiver_connections", labels, len(self._connections))
         yield Sample("meterline_receiver_refused_connections", labels, self._turned_away)
         if self._certificates is not None:
-            yield Sample("meterline_receiver_certificate_reloads", labels, self._certificates.reloads)
-            yield Sample("meterline_receiver_certificate_reload_failures", labels, self._certificates.reload_failures)
+            yield from self._certificates.samples(labels)
 
 
 def _authenticator(config: FluentForwardConfig, context: ReceiverContext) -> Authenticator:

@@ -2,39 +2,21 @@
 The open ports of one gateway, by endpoint: receivers that name the same one share its listener.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
 
-from meterline.api import Clock, ConfigurationError, ReceiverContext, Sample
+from meterline.api import Clock, ConfigurationError, ReceiverContext
 from meterline.serving.config import GrpcListenerConfig, HttpListenerConfig, ListenerConfig
 from meterline.serving.grpc.listener import GrpcListener
 from meterline.serving.http import EventLoop, HttpListener
 from meterline.serving.rates import Rates
+from meterline.serving.registration import Registration as _Registration
 from meterline.serving.seam import Endpoint, Method, Page
 
+Registration: TypeAlias = _Registration[Any]
+"""One receiver's part of a listener."""
+
 _OWN = frozenset({"auth", "insecure"})  # what receivers on one listener may differ in
-
-
-class Registration(Protocol):
-    """
-    One receiver's part of a listener.
-    """
-
-    @property
-    def endpoint(self) -> str:
-        """
-        Return the address really bound.
-        """
-
-    def stop(self, grace_secs: float) -> None:
-        """
-        Serve this receiver's paths no longer, let what is in flight finish; the last one to stop closes the port. Legal twice.
-        """
-
-    def samples(self) -> Iterable[Sample]:
-        """
-        Return what is counted of this receiver here; the first one on a port tells of the port, too.
-        """
 
 
 class Listeners(Protocol):

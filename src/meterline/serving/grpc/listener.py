@@ -25,6 +25,7 @@ from meterline.serving.grpc.reflection import Reflection
 from meterline.serving.memory import keep_large_blocks
 from meterline.serving.pool import DaemonPool
 from meterline.serving.rates import Rates
+from meterline.serving.registration import Registration
 from meterline.serving.seam import Method
 from meterline.serving.tls import CertificateFiles
 
@@ -119,7 +120,7 @@ class GrpcListener:
 
     def add(
         self, receiver: str, config: GrpcListenerConfig, context: ReceiverContext, methods: Sequence[Method]
-    ) -> "GrpcRegistration":
+    ) -> Registration[Part]:
         """
         Serve a receiver's methods, under its own credentials. ``config``: as the listener's, but for ``auth``.
 
@@ -135,7 +136,7 @@ class GrpcListener:
         self._health.add(part.services)
         self._reflection.add(part.services)
         auth.prepare()
-        return GrpcRegistration(self, part)
+        return Registration(self, part)
 
     def start(self) -> None:
         """
@@ -219,35 +220,6 @@ class GrpcListener:
         yield Sample("meterline_receiver_threads", labels, self._pool.threads)
         if self._certificates is not None:
             yield from self._certificates.samples(labels)
-
-
-class GrpcRegistration:
-    """
-    One receiver's part of a listener.
-    """
-
-    def __init__(self, listener: GrpcListener, part: Part) -> None:
-        self.listener = listener
-        self._part = part
-
-    @property
-    def endpoint(self) -> str:
-        """
-        Return the address really bound.
-        """
-        return self.listener.endpoint
-
-    def stop(self, grace_secs: float) -> None:
-        """
-        Serve this receiver no longer, let what is in flight finish; the last one to stop closes the port. Legal twice.
-        """
-        self.listener.remove(self._part, grace_secs)
-
-    def samples(self) -> Iterable[Sample]:
-        """
-        Return numbers for telemetry.
-        """
-        return self.listener.samples(self._part)
 
 
 def _why_not(address: str) -> str:

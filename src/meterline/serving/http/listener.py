@@ -24,6 +24,7 @@ from meterline.serving.http.routes import Part, Routes
 from meterline.serving.memory import keep_large_blocks
 from meterline.serving.poison import Poison
 from meterline.serving.rates import Rates
+from meterline.serving.registration import Registration
 from meterline.serving.seam import Endpoint, Page
 from meterline.serving.tls import CertificateFiles
 
@@ -82,7 +83,7 @@ class HttpListener:
         context: ReceiverContext,
         endpoints: Sequence[Endpoint],
         pages: Sequence[Page] = (),
-    ) -> "HttpRegistration":
+    ) -> Registration[Part]:
         """
         Serve a receiver's endpoints and pages, under its own credentials.
 
@@ -95,7 +96,7 @@ class HttpListener:
         part = Part(receiver, context, auth, counters)
         self._site.routes.add(part, endpoints, pages)
         auth.prepare()
-        return HttpRegistration(self, part)
+        return Registration(self, part)
 
     def start(self) -> None:
         """
@@ -183,35 +184,6 @@ class HttpListener:
         yield Sample("meterline_receiver_expired_connections", labels, self._connections.expired)
         if self._certificates is not None:
             yield from self._certificates.samples(labels)
-
-
-class HttpRegistration:
-    """
-    One receiver's part of a listener.
-    """
-
-    def __init__(self, listener: HttpListener, part: Part) -> None:
-        self.listener = listener
-        self._part = part
-
-    @property
-    def endpoint(self) -> str:
-        """
-        Return the address really bound.
-        """
-        return self.listener.endpoint
-
-    def stop(self, grace_secs: float) -> None:
-        """
-        Serve this receiver no longer, let what is in flight finish; the last one to stop closes the port. Legal twice.
-        """
-        self.listener.remove(self._part, grace_secs)
-
-    def samples(self) -> Iterable[Sample]:
-        """
-        Return numbers for telemetry.
-        """
-        return self.listener.samples(self._part)
 
 
 async def _drained(parts: Sequence[Part], grace_secs: float) -> None:
