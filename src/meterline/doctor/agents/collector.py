@@ -96,18 +96,10 @@ def _retry(name: str, exporter: Node) -> Iterator[Finding]:
 
 
 def _queue(name: str, exporter: Node, root: Node) -> Iterator[Finding]:
-    if _type(name) == "prometheusremotewrite":
-        if exporter.at("wal") is None:
-            yield Finding(
-                exporter.line,
-                "loses",
-                f"exporter {name} keeps its queue in memory",
-                "a restart loses what waits; counters make up for it with their next point, unless they restart too",
-                "an otlp exporter with sending_queue.storage instead",
-            )
-        return
     queue = ("sending_queue",)
-    if exporter.text(*queue, "enabled") == "false":
+    if _type(name) == "prometheusremotewrite":
+        yield from _write_ahead_log(name, exporter)
+    elif exporter.text(*queue, "enabled") == "false":
         yield Finding(
             exporter.line_of(*queue, "enabled"),
             "loses",
@@ -115,11 +107,28 @@ def _queue(name: str, exporter: Node, root: Node) -> Iterator[Finding]:
             "what cannot be sent at once goes back to the receiver, and most receivers drop it",
             "sending_queue: {storage: file_storage, block_on_overflow: true}",
         )
-        return
-    storage = exporter.value(*queue, "storage")
+    else:
+        yield from _storage(name, exporter, root)
+        yield from _overflow(name, exporter)
+
+
+def _write_ahead_log(name: str, exporter: Node) -> Iterator[Finding]:
+    if exporter.at("wal") is None:
+        yield Finding(
+            exporter.line,
+            "loses",
+            f"exporter {name} keeps its queue in memory",
+            "a restart loses what waits; counters make up for it with their next point, unless they restart too",
+            "an otlp exporter with sending_queue.storage instead",
+        )
+
+
+def _storage(name: str, exporter: Node, root: Node) -> Iterator[Finding]:
+    storage = exporter.value("sending_queue", "storage")
+    line = exporter.line_of("sending_queue", "storage")
     if storage is None:
         yield Finding(
-            exporter.line_of(*queue, "storage"),
+            line,
             "loses",
             f"exporter {name} keeps its queue in memory",
             "a restart or crash loses up to 1,000 waiting batches",
@@ -127,15 +136,18 @@ def _queue(name: str, exporter: Node, root: Node) -> Iterator[Finding]:
         )
     elif root.at("extensions", str(storage)) is None:
         yield Finding(
-            exporter.line_of(*queue, "storage"),
+            line,
             "loses",
             f"exporter {name} names the storage {storage}, which is not under extensions",
             "the Collector does not start with it",
             f"extensions: {{{storage}: {{directory: /var/lib/otelcol/queue, fsync: true}}}}",
         )
-    if not is_on(exporter.text(*queue, "block_on_overflow")):
+
+
+def _overflow(name: str, exporter: Node) -> Iterator[Finding]:
+    if not is_on(exporter.text("sending_queue", "block_on_overflow")):
         yield Finding(
-            exporter.line_of(*queue, "block_on_overflow"),
+            exporter.line_of("sending_queue", "block_on_overflow"),
             "loses",
             f"exporter {name} drops when its queue is full",
             "the queue holds 1,000 batches by default, some seconds of an outage under load",
