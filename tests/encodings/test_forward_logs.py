@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from meterline._proto.meterline.intake.v1.rejects_pb2 import Rejects
 from meterline.api import Body, Format
@@ -19,6 +18,7 @@ from meterline.encodings.forward import METRICS, TRACES, Message
 from meterline.encodings.forward_logs import MAX_ITEM_BYTES, Options, log_bodies
 from meterline.errors import TooLargeError
 from meterline.testing.forward_client import event_time, packed_entries
+from meterline.testing.otlp import plain
 
 NOW = 1_795_346_017_123_456_789
 OPTIONS = Options(max_event_bytes=1000, max_bytes=1_000_000)
@@ -55,18 +55,6 @@ def rejects_of(found: list[Body]) -> list[tuple[str, bytes]]:
     """
     data = b"".join(body.data for body in found if body.fmt is Format.REJECTS)
     return [(reject.reason, reject.item) for reject in Rejects.FromString(data).rejects]
-
-
-def plain(value: AnyValue) -> Any:
-    """
-    Read an AnyValue as plain data.
-    """
-    kind = value.WhichOneof("value")
-    if kind == "kvlist_value":
-        return {pair.key: plain(pair.value) for pair in value.kvlist_value.values}
-    if kind == "array_value":
-        return [plain(item) for item in value.array_value.values]
-    return None if kind is None else getattr(value, kind)
 
 
 def test_an_entry_is_a_record_with_its_tag() -> None:

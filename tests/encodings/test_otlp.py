@@ -15,17 +15,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 
 from meterline.encodings import otlp
 from meterline.errors import UndecodableError
-
-
-def plain(value: AnyValue) -> Any:
-    """Read an AnyValue back as plain data."""
-    kind = value.WhichOneof("value")
-    if kind == "kvlist_value":
-        return {pair.key: plain(pair.value) for pair in value.kvlist_value.values}
-    if kind == "array_value":
-        return [plain(item) for item in value.array_value.values]
-    return None if kind is None else getattr(value, kind)
-
+from meterline.testing.otlp import plain
 
 _TEXT = st.text(st.characters(codec="utf-8"))
 _VALUES = st.recursive(

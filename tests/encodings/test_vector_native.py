@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from meterline._proto.meterline.intake.v1.rejects_pb2 import Rejects
 from meterline._proto.vector.vector_pb2 import Metric, PushEventsRequest, Value
@@ -23,6 +22,7 @@ from meterline.encodings.events import transcode as transcode_json
 from meterline.encodings.protobuf import length_delimited
 from meterline.encodings.vector_native import Options, transcode
 from meterline.errors import TooLargeError, UndecodableError
+from meterline.testing.otlp import plain
 
 SECONDS = 1_795_346_017
 NOW = SECONDS * 10**9 + 123_456_789
@@ -35,18 +35,6 @@ def made(request: PushEventsRequest | bytes, tenant: str = "", options: Options 
     Return the bodies of a request.
     """
     return transcode(request if isinstance(request, bytes) else request.SerializeToString(), tenant, options)
-
-
-def plain(value: AnyValue) -> Any:
-    """
-    Read an AnyValue as plain data.
-    """
-    kind = value.WhichOneof("value")
-    if kind == "kvlist_value":
-        return {pair.key: plain(pair.value) for pair in value.kvlist_value.values}
-    if kind == "array_value":
-        return [plain(item) for item in value.array_value.values]
-    return None if kind is None else getattr(value, kind)
 
 
 def attributes(found: Any) -> dict[str, Any]:

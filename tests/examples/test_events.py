@@ -3,14 +3,12 @@ The examples of agents that cannot run here: their meterline.yaml is valid, and 
 of SDKs run.
 """
 
-import http.client
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -29,29 +27,6 @@ CASES = [
 ]
 
 
-@pytest.fixture
-def example(root: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Example]:
-    """
-    Copy an example to free ports; its gateway is killed at the end.
-    """
-    with Example(root / "examples" / request.param, tmp_path) as example:
-        yield example
-
-
-def post(example: Example, golden: Golden) -> int:
-    """
-    Send a body as the agent does, and return the status.
-    """
-    connection = http.client.HTTPConnection(example.http, timeout=30)
-    try:
-        connection.request("POST", golden.path, golden.body, dict(golden.headers))
-        response = connection.getresponse()
-        response.read()
-        return response.status
-    finally:
-        connection.close()
-
-
 @pytest.mark.parametrize("example", ["vector", "logstash", "fluent-bit", "amplitude", "mixpanel"], indirect=True)
 def test_the_config_is_valid(example: Example) -> None:
     """``meterline validate`` finds nothing."""
@@ -67,10 +42,10 @@ def test_what_the_agent_writes_is_counted_once(example: Example, make: Callable[
     """The golden body comes to its exact sum, also when it is sent again, and again after a kill."""
     golden = make(time.time_ns() - 60 * 10**9)
     example.gateway.start()
-    assert (post(example, golden), post(example, golden)) == (200, 200)
+    assert (example.post(golden), example.post(golden)) == (200, 200)
     example.gateway.kill()
     example.gateway.start()
-    assert post(example, golden) == 200
+    assert example.post(golden) == 200
 
     assert example.totals() == {("acme", dimension): Decimal(TOTAL)}
 

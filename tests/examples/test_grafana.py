@@ -2,16 +2,12 @@
 The examples of Prometheus, Grafana Agent and Alloy: valid, and what these agents write is counted exactly.
 """
 
-import http.client
 import time
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from meterline.testing import grafana_bodies as bodies
-from meterline.testing.agent_bodies import Golden
 from meterline.testing.evidence import check_balance
 from meterline.testing.examples import Example
 from meterline.testing.peers import prometheus
@@ -20,29 +16,6 @@ from meterline.testing.prometheus import Target, serving
 
 LINES = [f'{{"call": "c{n}", "customer": "acme", "quantity": {n}.25}}' for n in range(1, 5)]
 CALLS = Decimal("11.00")  # 1.25 + 2.25 + 3.25 + 4.25
-
-
-@pytest.fixture
-def example(root: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Example]:
-    """
-    Copy an example to free ports; its gateway is killed at the end.
-    """
-    with Example(root / "examples" / request.param, tmp_path) as example:
-        yield example
-
-
-def post(example: Example, golden: Golden) -> int:
-    """
-    Send a body as the agent does, and return the status.
-    """
-    connection = http.client.HTTPConnection(example.http, timeout=30)
-    try:
-        connection.request("POST", golden.path, golden.body, dict(golden.headers))
-        response = connection.getresponse()
-        response.read()
-        return response.status
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize("example", ["prometheus", "grafana-agent", "alloy"], indirect=True)
@@ -69,7 +42,7 @@ def test_what_the_agent_writes_is_counted_once(example: Example, agent: str) -> 
         bodies.scrape(begin + 15_000, 103, agent),
         lines,
     ]
-    assert [post(example, golden) for golden in first] == [204] * len(first)
+    assert [example.post(golden) for golden in first] == [204] * len(first)
     example.gateway.kill()
     example.gateway.start()
     second = [
@@ -79,7 +52,7 @@ def test_what_the_agent_writes_is_counted_once(example: Example, agent: str) -> 
         bodies.scrape(begin + 45_000, 2, agent),  # the target began again
         bodies.fluent_bit_loki(time.time_ns() - 10**10, LINES),
     ]
-    assert [post(example, golden) for golden in second] == [204] * len(second)
+    assert [example.post(golden) for golden in second] == [204] * len(second)
 
     assert example.totals() == {("acme", "api-calls"): Decimal(10), ("acme", "calls"): CALLS}
     check_balance(example.folder)
@@ -95,7 +68,7 @@ def test_another_tenant_or_key_is_refused_for_good(example: Example) -> None:
     other = golden._replace(headers={**golden.headers, "X-Scope-OrgID": "else"})
     wrong = golden._replace(headers={**golden.headers, "Authorization": "Bearer wrong"})
 
-    assert (post(example, other), post(example, wrong)) == (403, 401)
+    assert (example.post(other), example.post(wrong)) == (403, 401)
 
 
 @pytest.mark.peer

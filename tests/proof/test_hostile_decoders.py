@@ -11,8 +11,9 @@ from pathlib import Path
 import cramjam
 import pytest
 
+from meterline.testing.cost import cpu_secs
 from meterline.testing.hostile import MAX_BYTES, mutated_request, valid
-from meterline.testing.hostile_doors import Doors, RefusedError, cpu_secs
+from meterline.testing.hostile_doors import Doors, RefusedError
 from meterline.testing.hostile_seeds import Seed, seeds
 from meterline.testing.hostile_trees import VALUES, json_text
 from meterline.testing.remote_write import Written, request_v1, sample

@@ -5,7 +5,6 @@ Client certificates as identities, on both protocols: the same receiver, the sam
 import http.client
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ import pytest
 import structlog
 import trustme
 
-from meterline.api import Answer, Format, Principal, ReceiverContext, Status, SystemClock, Ticket
+from meterline.api import Principal, ReceiverContext, SystemClock
 from meterline.receivers.otlp import OtlpReceiver
 from meterline.serving.auth_config import AuthConfig
+from meterline.testing.keeping_intake import KeepingIntake
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 SUBJECTS = [
@@ -25,28 +25,6 @@ SUBJECTS = [
 ]
 REFUSED = "refused"
 NO_CONNECTION = "no connection"
-
-
-@dataclass
-class KeepingIntake:
-    """
-    Stores everything, and remembers whose it was.
-    """
-
-    senders: list[Principal] = field(default_factory=list)
-    ready: bool = True
-
-    def reserve(self, nbytes: int) -> bool:
-        return True
-
-    def release(self, nbytes: int) -> None:
-        pass
-
-    def submit(
-        self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket, *, remember: Any = None
-    ) -> None:
-        self.senders.append(principal)
-        ticket.resolve(Answer(Status.STORED))
 
 
 class Site:

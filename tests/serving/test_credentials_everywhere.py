@@ -9,7 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 from urllib.parse import quote
 
@@ -18,7 +18,7 @@ import pytest
 import structlog
 from pydantic import BaseModel
 
-from meterline.api import Answer, Format, Principal, ReceiverContext, Status, SystemClock, Ticket
+from meterline.api import ReceiverContext, SystemClock
 from meterline.plugins import available, load_receiver
 from meterline.serving.auth_config import AuthConfig
 from meterline.serving.config import ListenerConfig
@@ -27,6 +27,7 @@ from meterline.serving.listeners import OpenListeners, Registration
 from meterline.serving.seam import Endpoint, Method
 from meterline.testing.forward_client import ForwardClient, message
 from meterline.testing.identity_provider import IdentityProvider
+from meterline.testing.keeping_intake import KeepingIntake
 
 GOOD, ROTATED, LATE, WRONG, TIED = ("ml_" + text * 12 for text in ("good", "next", "late", "evil", "tied"))
 EXPIRED = {"name": "late", "token": LATE, "expires_at": "2020-01-01T00:00:00Z"}
@@ -83,28 +84,6 @@ def told_inside(endpoint: Endpoint, method: str, token: str | None) -> tuple[str
     key = {} if token is None else {"key": token}
     body = json.dumps(BODIES[type(endpoint).__module__.rpartition(".")[2]](key)).encode()
     return ("?data=" + quote(base64.b64encode(body)), b"") if method == "GET" else ("", body)
-
-
-@dataclass
-class KeepingIntake:
-    """
-    Stores everything, and remembers whose it was.
-    """
-
-    senders: list[Principal] = field(default_factory=list)
-    ready: bool = True
-
-    def reserve(self, nbytes: int) -> bool:
-        return True
-
-    def release(self, nbytes: int) -> None:
-        pass
-
-    def submit(
-        self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket, *, remember: Any = None
-    ) -> None:
-        self.senders.append(principal)
-        ticket.resolve(Answer(Status.STORED))
 
 
 class Recording(OpenListeners):

@@ -2,16 +2,16 @@
 An example of the repository's, on free ports, in a folder of its own.
 """
 
-import json
+import http.client
 import re
 import shutil
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from meterline.testing.agent_bodies import Golden
 from meterline.testing.process import GatewayProcess, free_port
-from meterline.testing.site import Totals
+from meterline.testing.site import Totals, totals_of
 
 _HTTP: Final = "127.0.0.1:4318"
 _TELEMETRY: Final = (
@@ -56,10 +56,20 @@ class Example:
         """
         Ask the command line for the totals of the ledger.
         """
-        done = self.gateway.ask("totals", "--json")
-        assert done.returncode == 0, f"asking for totals: exit {done.returncode}: {done.stderr}"
-        rows = [json.loads(line) for line in done.stdout.splitlines()]
-        return {(row["customer_id"], row["dimension_id"]): Decimal(row["value"]) for row in rows}
+        return totals_of(self.gateway)
+
+    def post(self, golden: Golden) -> int:
+        """
+        Send a body as its agent does, and return the status.
+        """
+        connection = http.client.HTTPConnection(self.http, timeout=30)
+        try:
+            connection.request("POST", golden.path, golden.body, dict(golden.headers))
+            response = connection.getresponse()
+            response.read()
+            return response.status
+        finally:
+            connection.close()
 
     def __enter__(self) -> Self:
         return self

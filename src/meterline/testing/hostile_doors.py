@@ -4,7 +4,6 @@ Every receiver's decoders without sockets: what the receivers register with thei
 What is decoded goes on through a kernel, so that a body which a receiver makes of hostile input is tried too.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -207,12 +206,3 @@ class _NoIntake:
 
 def _admit(_nbytes: int) -> None:
     pass
-
-
-def cpu_secs(job: Callable[[], object]) -> float:
-    """
-    Return how much CPU time of this thread a job takes.
-    """
-    before = time.thread_time()
-    job()
-    return time.thread_time() - before

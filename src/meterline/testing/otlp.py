@@ -53,6 +53,18 @@ def put_value(target: Any, value: Any) -> None:
             put_value(target.array_value.values.add(), item)
 
 
+def plain(value: Any) -> Any:
+    """
+    Read an AnyValue message back as plain data.
+    """
+    kind = value.WhichOneof("value")
+    if kind == "kvlist_value":
+        return {pair.key: plain(pair.value) for pair in value.kvlist_value.values}
+    if kind == "array_value":
+        return [plain(item) for item in value.array_value.values]
+    return None if kind is None else getattr(value, kind)
+
+
 def put_attributes(target: Any, attributes: Mapping[str, Any]) -> None:
     """
     Fill a repeated KeyValue field.

@@ -99,10 +99,7 @@ class Site:
         """
         Ask the command line for the totals of the ledger.
         """
-        done = self.gateway.ask("totals", "--json")
-        assert done.returncode == 0, f"asking for totals: exit {done.returncode}: {done.stderr}"
-        rows = [json.loads(line) for line in done.stdout.splitlines()]
-        return {(row["customer_id"], row["dimension_id"]): Decimal(row["value"]) for row in rows}
+        return totals_of(self.gateway)
 
     def quarantine(self) -> list[dict[str, Any]]:
         """
@@ -130,6 +127,16 @@ class Site:
             return sums(self.file()) == expected
         except ValueError:  # its last line is being written just now
             return False
+
+
+def totals_of(gateway: GatewayProcess) -> Totals:
+    """
+    Ask the command line for the totals of a gateway's ledger.
+    """
+    done = gateway.ask("totals", "--json")
+    assert done.returncode == 0, f"asking for totals: exit {done.returncode}: {done.stderr}"
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return {(row["customer_id"], row["dimension_id"]): Decimal(row["value"]) for row in rows}
 
 
 def sums(records: Iterable[Found]) -> Totals:

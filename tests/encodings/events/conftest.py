@@ -11,18 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from meterline._proto.meterline.intake.v1.rejects_pb2 import Rejects
 from meterline.api import Body, Format
-
-
-def plain(value: Any) -> Any:
-    """
-    Return an AnyValue as plain data.
-    """
-    kind = value.WhichOneof("value")
-    if kind == "kvlist_value":
-        return {pair.key: plain(pair.value) for pair in value.kvlist_value.values}
-    if kind == "array_value":
-        return [plain(item) for item in value.array_value.values]
-    return None if kind is None else getattr(value, kind)
+from meterline.testing.otlp import plain
 
 
 def pairs(found: Any) -> dict[str, Any]:
