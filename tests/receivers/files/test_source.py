@@ -140,6 +140,15 @@ def test_a_file_is_found_again(tmp_path: Path) -> None:
         assert find([cursor], source.place) is None
 
 
+def test_short_files_that_begin_the_same_are_two(tmp_path: Path) -> None:
+    """A short beginning says too little: another file with it is read from its own beginning."""
+    with place(tmp_path, "a", b"one\n") as source:
+        cursor = Cursor.begin(source.place).at(source.place, 4)
+        assert find([cursor], source.place) == cursor
+    with place(tmp_path, "b", b"one\n") as source:
+        assert find([cursor], source.place) is None
+
+
 def test_a_cursor_survives_the_ledger(tmp_path: Path) -> None:
     """A cursor that is encoded and decoded is the same; its id stays when it moves."""
     with place(tmp_path, "a", b"one\n") as source:
