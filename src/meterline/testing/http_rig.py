@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,8 +196,9 @@ class Rig:
         Read one answer from a socket, not a byte more.
         """
         response = http.client.HTTPResponse(_Unbuffered(sock), method=method)  # type: ignore[arg-type]
-        response.begin()
-        return Seen(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        with closing(response):
+            response.begin()
+            return Seen(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
     def connect_tls(self, context: ssl.SSLContext) -> ssl.SSLSocket:
         """

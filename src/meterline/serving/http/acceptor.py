@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from meterline.serving.http.connection import Connections
+from meterline.serving.http.connection import Connection, Connections
 
 _AT_ONCE = 16
 _PAUSE_SECS = 0.5  # when the machine has no more file descriptors
@@ -57,34 +57,36 @@ class Acceptor:
                 self._loop.remove_reader(self._bound.fileno())
                 self._pause = self._loop.call_later(_PAUSE_SECS, self._listen)
                 return
-            if self._connections.admit(len(self._greetings)):
-                accepted.setblocking(False)
-                self._begin(accepted)
-            else:
+            connection = self._connections.admit()
+            if connection is None:
                 accepted.close()
+            else:
+                accepted.setblocking(False)
+                self._begin(accepted, connection)
 
-    def _begin(self, accepted: socket.socket) -> None:
-        greeting = asyncio.create_task(self._greet(accepted))
+    def _begin(self, accepted: socket.socket, connection: Connection) -> None:
+        greeting = asyncio.create_task(self._greet(accepted, connection))
         self._greetings.add(greeting)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._greetings.discard(task)
-            if task.cancelled():  # perhaps before its first step
+            if task.cancelled() or task.exception() is not None:  # perhaps before its first step
+                self._connections.lost(connection)
                 accepted.close()
 
         greeting.add_done_callback(ended)
 
-    async def _greet(self, accepted: socket.socket) -> None:
+    async def _greet(self, accepted: socket.socket, connection: Connection) -> None:
+        """
+        Make the socket a connection; an OSError is no handshake, or none in time.
+        """
         tls = self._tls() if self._tls is not None else None
-        try:
-            await self._loop.connect_accepted_socket(
-                self._connections.make,
-                accepted,
-                ssl=tls,
-                ssl_handshake_timeout=self._handshake_secs if tls is not None else None,
-            )
-        except OSError:  # no handshake, or none in time; an SSLError is one
-            accepted.close()
+        await self._loop.connect_accepted_socket(
+            lambda: connection,
+            accepted,
+            ssl=tls,
+            ssl_handshake_timeout=self._handshake_secs if tls is not None else None,
+        )
 
     async def close(self) -> None:
         """

@@ -88,7 +88,6 @@ class Connection(web.RequestHandler):
         Begin.
         """
         self._wire = cast("asyncio.Transport", transport)
-        self._connections.opened(self)
         certificate = transport.get_extra_info("peercert")
         self.identity = PeerIdentity.of_peer_certificate(certificate) if certificate else None
         super().connection_made(transport)
@@ -220,10 +219,18 @@ class Connections:
         """
         return len(self._open)
 
-    def make(self) -> Connection:
+    def admit(self) -> Connection | None:
         """
-        Return the protocol of a new connection.
+        Return the protocol of a connection just accepted, which counts from here on until it is lost; None: there is no room.
         """
+        if len(self._open) >= self.config.max_connections:
+            self.refused += 1
+            return None
+        connection = self._make()
+        self._open.add(connection)
+        return connection
+
+    def _make(self) -> Connection:
         self._server = self._server or web.Server(self._handler)
         return Connection(
             self._server,
@@ -237,24 +244,9 @@ class Connections:
             auto_decompress=False,
         )
 
-    def admit(self, greeted: int) -> bool:
-        """
-        Say whether there is room for one more beside those that are being greeted; count it if not.
-        """
-        if len(self._open) + greeted < self.config.max_connections:
-            return True
-        self.refused += 1
-        return False
-
-    def opened(self, connection: Connection) -> None:
-        """
-        Note a new connection.
-        """
-        self._open.add(connection)
-
     def lost(self, connection: Connection) -> None:
         """
-        Forget a connection.
+        Forget a connection; legal twice.
         """
         self._open.discard(connection)
 
