@@ -23,6 +23,15 @@ hypothesis.settings.register_profile("meterline", deadline=None, print_blob=True
 hypothesis.settings.load_profile("meterline")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Let hypothesis draw from the run's seed too, so that one number repeats all.
+    """
+    if config.pluginmanager.hasplugin("hypothesispytest") and not config.getoption("--hypothesis-seed"):
+        config.option.hypothesis_seed = str(SEED)
+
+
 def pytest_report_header() -> list[str]:
     """
     Print which kernel is tested, and the seed that repeats this run.
