@@ -48,9 +48,20 @@ def _built(name: str, product: str, build: Callable[[Path], None]) -> Path:
     with _alone(name):
         if not (folder / product).exists():
             folder.mkdir(exist_ok=True)
-            build(folder)
+            _patiently(build, folder)
     assert (folder / product).exists(), f"building {name}: {folder / product} was not made"
     return folder / product
+
+
+def _patiently(build: Callable[[Path], None], folder: Path) -> None:
+    """
+    Build; once more when it fails, since a package registry that did not answer may do so the next time.
+    """
+    try:
+        build(folder)
+    except AssertionError as error:
+        print(f"{error}\nbuilding again")  # noqa: T201 - shown by pytest if the second time fails, too
+        build(folder)
 
 
 def run_checked(command: list[str], folder: Path, **env: str) -> None:
