@@ -57,3 +57,37 @@ def test_many_posts_all_run_in_order() -> None:
     for number in range(4):
         assert [count for who, count in seen if who == number] == list(range(2_000))
     loop.release()
+
+
+def test_who_still_holds_the_mailbox_of_an_ended_loop_does_not_silence_the_next() -> None:
+    """
+    A thread may be between looking up the mailbox and posting when the loop ends and begins again: its job is dropped, and
+    what is posted to the new loop runs.
+    """
+    loop = EventLoop()
+    loop.acquire()
+    old = loop._mailbox
+    assert old is not None
+    loop.release()
+    loop.acquire()
+    dropped, ran = threading.Event(), threading.Event()
+    old.post(dropped.set)
+    loop.post(ran.set)
+    assert ran.wait(10)
+    assert not dropped.is_set()
+    loop.release()
+
+
+def test_a_post_while_jobs_are_run_wakes_the_loop_again() -> None:
+    """
+    The loop is told at most once of what waits, and never too seldom: a job posted by a job, or just after the last one, runs.
+    """
+    loop = EventLoop()
+    loop.acquire()
+    ran = threading.Semaphore(0)
+    loop.post(lambda: (loop.post(ran.release), ran.release()))
+    for _ in range(2):
+        assert ran.acquire(timeout=10)
+    loop.post(ran.release)
+    assert ran.acquire(timeout=10)
+    loop.release()

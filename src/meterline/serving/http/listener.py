@@ -144,10 +144,19 @@ class HttpListener:
                 return
             last = all(other is part or other.leaving for other in self._site.routes.parts)
             part.leaving = True
+            waits = not last and self._socket is not None
+            if waits:
+                self._loop.acquire()  # or whoever leaves last meanwhile would end the loop under us
         if last:
             self.stop(grace_secs)
-        elif self._acceptor is not None:
+        elif waits:
+            self._drain(part, grace_secs)
+
+    def _drain(self, part: Part, grace_secs: float) -> None:
+        try:
             self._loop.run(_drained([part], grace_secs))
+        finally:
+            self._loop.release()
 
     def stop(self, grace_secs: float) -> None:
         """

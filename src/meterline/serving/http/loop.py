@@ -20,6 +20,35 @@ DECODERS = 4
 _CANCEL_SECS = 2.0
 
 
+class Mailbox:
+    """
+    What is to be run on one asyncio loop; any thread. Many posts at once wake the loop once; after its end they are dropped.
+
+    Of one loop only: who still holds the mailbox of an ended one cannot make the next believe that it has been woken.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._posted: deque[Job] = deque()
+        self._woken = False
+
+    def post(self, job: Job) -> None:
+        """
+        Run a job soon, after those posted before; it must not raise.
+        """
+        self._posted.append(job)
+        if self._woken:
+            return
+        self._woken = True
+        with suppress(RuntimeError):  # closed meanwhile: nobody is left to be answered
+            self._loop.call_soon_threadsafe(self._run)
+
+    def _run(self) -> None:
+        self._woken = False  # first: what is posted from here on wakes again
+        while self._posted:
+            self._posted.popleft()()
+
+
 class EventLoop:
     """
     An asyncio loop on a daemon thread of its own. Started by its first user, ended by its last.
@@ -30,8 +59,7 @@ class EventLoop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._done: deque[Job] = deque()
-        self._woken = False
+        self._mailbox: Mailbox | None = None
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
 
     def acquire(self) -> None:
@@ -42,9 +70,8 @@ class EventLoop:
             self._users += 1
             if self._users > 1:
                 return
-            self._done.clear()
-            self._woken = False
             self._loop = asyncio.new_event_loop()
+            self._mailbox = Mailbox(self._loop)
             self._thread = threading.Thread(target=self._loop.run_forever, name="http-loop", daemon=True)
             self._thread.start()
             for number in range(DECODERS):
@@ -58,7 +85,7 @@ class EventLoop:
             self._users -= 1
             if self._users or self._loop is None or self._thread is None:
                 return
-            loop, self._loop = self._loop, None
+            loop, self._loop, self._mailbox = self._loop, None, None
             for _ in range(DECODERS):
                 self._jobs.put(None)
             asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result()
@@ -68,7 +95,7 @@ class EventLoop:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """
-        Run a coroutine on the loop, and wait for it. Not to be called on the loop.
+        Run a coroutine on the loop, and wait for it. Only between one's own ``acquire`` and ``release``, and not on the loop.
         """
         return asyncio.run_coroutine_threadsafe(coroutine, self._running()).result()
 
@@ -85,22 +112,11 @@ class EventLoop:
 
     def post(self, job: Job) -> None:
         """
-        Run a job on the loop soon; any thread. Many at once wake the loop once. After the end they are dropped.
+        Run a job on the loop soon; any thread. After the end it is dropped.
         """
-        loop = self._loop
-        if loop is None:
-            return
-        self._done.append(job)
-        if self._woken:
-            return
-        self._woken = True
-        with suppress(RuntimeError):  # closed meanwhile: nobody is left to be answered
-            loop.call_soon_threadsafe(self._run_posted)
-
-    def _run_posted(self) -> None:
-        self._woken = False  # first: what is posted from here on wakes again
-        while self._done:
-            self._done.popleft()()
+        mailbox = self._mailbox
+        if mailbox is not None:
+            mailbox.post(job)
 
     def _decode(self) -> None:
         while (job := self._jobs.get()) is not None:
