@@ -3,6 +3,7 @@ The walk against upb: the same structure is refused, the same points are found, 
 """
 
 import random
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -315,6 +316,24 @@ def test_hostile_lengths(kernel: Kernel) -> None:
     ):
         with pytest.raises(UndecodableError, match="decoding request"):
             kernel.decode(body, Format.OTLP_METRICS, kernel.plan(1, ""))
+
+
+def test_unusual_points_are_read_once(kernel: Kernel) -> None:
+    """A hundred thousand points without a time take their time once each, not once for each that comes before them."""
+    points = put_len(1, b"") * 100_000
+    body = put_len(1, put_len(2, put_len(2, put_len(1, b"name") + put_len(7, points))))
+    assert kernel.decode(body, Format.OTLP_METRICS, kernel.plan(1, "")).points == 100_000
+
+
+def test_unknown_fields_take_no_room(kernel: Kernel) -> None:
+    """A body of nothing but tiny unknown fields is read in far less room than a list of them takes."""
+    body = b"\x20\x01" * 500_000
+    tracemalloc.start()
+    try:
+        assert kernel.decode(body, Format.OTLP_METRICS, kernel.plan(1, "")).points == 0
+        assert tracemalloc.get_traced_memory()[1] < len(body)
+    finally:
+        tracemalloc.stop()
 
 
 def test_field_zero_inside_a_group(kernel: Kernel) -> None:

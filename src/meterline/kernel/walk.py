@@ -24,7 +24,7 @@ from meterline.kernel.walk_points import (
     log_record,
     summary_point,
 )
-from meterline.kernel.wire import LEN, VARINT, fields
+from meterline.kernel.wire import LEN, VARINT, check, fields
 
 Span = tuple[int, int]
 
@@ -67,7 +67,7 @@ class _Walk:
         """
         resource, scopes = self._split(pos, end)
         if not scopes:
-            fields(resource, 0, len(resource))
+            check(resource)
         for a, b in scopes:
             scope, items = self._split(a, b)
             entry = self.plan.scope(resource, scope) or self._new_scope(resource, scope)
@@ -94,7 +94,7 @@ class _Walk:
 
     def _new_scope(self, resource: bytes, scope: bytes) -> ScopeEntry:
         for message in (resource, scope):
-            fields(message, 0, len(message))
+            check(message)
         return self.plan.add_scope(resource, scope)
 
     def _logs(self, scope: ScopeEntry, items: list[Span]) -> None:
