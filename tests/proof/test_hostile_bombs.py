@@ -3,7 +3,7 @@ Bombs: a GiB out of a MiB, in every codec, at every door of a real gateway: refu
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import grpc
 import pytest
@@ -30,15 +30,6 @@ GRPC_METHODS = (
     "/meterline.usage.v1.UsageService/RecordUsage",
     "/vector.Vector/PushEvents",
 )
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileSite]:
-    """A running gateway that takes 8 MiB at most."""
-    site = HostileSite(tmp_path_factory.mktemp("site"))
-    with site.gateway:
-        site.gateway.start()
-        yield site
 
 
 def growth(site: HostileSite, attack: Callable[[], None]) -> int:

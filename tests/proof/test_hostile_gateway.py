@@ -5,7 +5,7 @@ connection left hanging, no defect in its log, bounded memory, and what is valid
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,14 @@ from meterline.testing.hostile_site import (
 )
 from meterline.testing.wires import WIRES, Request
 
-SHORT = {"header_timeout_secs": 2, "body_timeout_secs": 2, "idle_timeout_secs": 2}
+OPTIONS = {
+    "http": {"header_timeout_secs": 2, "body_timeout_secs": 2, "idle_timeout_secs": 2},
+    "forward": {"message_timeout_secs": 2},
+}
+"""Connections time out soon."""
 GROWTH = (
     160 * MIB
 )  # of streams, rules' verdicts and caches, and what the allocator keeps; none of it grows with requests
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileSite]:
-    """A running gateway whose connections time out soon."""
-    site = HostileSite(tmp_path_factory.mktemp("site"), http=SHORT, forward={"message_timeout_secs": 2})
-    with site.gateway:
-        site.gateway.start()
-        yield site
 
 
 def requests_of(transport: str) -> list[Request]:

@@ -4,7 +4,7 @@ Requests of very many tiny parts: four times as many cost about four times as mu
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgpack
 import pytest
@@ -151,15 +151,6 @@ def knock(doors: Doors, wire: Wire, request: Request) -> None:
     """Decode and meter it, or have it refused."""
     with contextlib.suppress(RefusedError):
         doors.knock(wire, request)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileSite]:
-    """A running gateway."""
-    site = HostileSite(tmp_path_factory.mktemp("site"))
-    with site.gateway:
-        site.gateway.start()
-        yield site
 
 
 def chunks(count: int) -> bytes:

@@ -4,16 +4,16 @@ Senders that do not go on: the listeners' timeouts end their connections, and ev
 
 import socket
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from meterline.testing.hostile import valid
 from meterline.testing.hostile_site import HostileSite, answer_of, statuses
 from meterline.testing.wires import WIRES
 
 SECS = 1.0
-HTTP = {"header_timeout_secs": SECS, "body_timeout_secs": SECS, "idle_timeout_secs": SECS}
+OPTIONS = {
+    "http": {"header_timeout_secs": SECS, "body_timeout_secs": SECS, "idle_timeout_secs": SECS},
+    "forward": {"message_timeout_secs": SECS, "handshake_timeout_secs": SECS, "silence_timeout_secs": SECS},
+}
 HEAD = b"POST /v1/logs HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n"
 STALLED: dict[str, tuple[str, bytes, bytes]] = {
     "idle": ("http", b"", b""),
@@ -26,16 +26,6 @@ STALLED: dict[str, tuple[str, bytes, bytes]] = {
     "a message by drops": ("forward", b"\x93\xa1t\xc6\x00\x00\x10\x00", b"\x00"),
 }
 """Port, what comes at first, and what comes again and again."""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileSite]:
-    """A running gateway that waits for a second."""
-    forward = {"message_timeout_secs": SECS, "handshake_timeout_secs": SECS, "silence_timeout_secs": SECS}
-    site = HostileSite(tmp_path_factory.mktemp("site"), http=HTTP, forward=forward)
-    with site.gateway:
-        site.gateway.start()
-        yield site
 
 
 def serve_others(site: HostileSite, kind: str) -> None:

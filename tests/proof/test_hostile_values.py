@@ -5,7 +5,6 @@ nothing of them in the log.
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -31,15 +30,6 @@ SECRETS = (
     "x" * 60,
 )
 """Parts of the hostile texts, as they are and as JSON escapes them."""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileSite]:
-    """A running gateway."""
-    site = HostileSite(tmp_path_factory.mktemp("site"))
-    with site.gateway:
-        site.gateway.start()
-        yield site
 
 
 def send(site: HostileSite, wire: Wire, request: Request) -> None:

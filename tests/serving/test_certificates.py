@@ -16,7 +16,7 @@ import trustme
 from meterline.api import Principal, ReceiverContext, SystemClock
 from meterline.receivers.otlp import OtlpReceiver
 from meterline.serving.auth_config import AuthConfig
-from meterline.testing.keeping_intake import KeepingIntake
+from meterline.testing.fake_intake import FakeIntake
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 SUBJECTS = [
@@ -36,7 +36,7 @@ class Site:
         self.folder = folder
         self.authority = trustme.CA()
         self.authority.cert_pem.write_to_path(folder / "ca.pem")
-        self.intake = KeepingIntake()
+        self.intake = FakeIntake()
         made = self.authority.issue_cert("localhost", "127.0.0.1")
         (folder / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
         made.private_key_pem.write_to_path(folder / "key.pem")
@@ -138,7 +138,7 @@ def test_a_certificate_is_the_principal_of_its_entry(start: Start, site: Site, p
     assert site.send(protocol, receiver, site.client_file("other.example", "agent-8.fleet.example")) == "ok"
     assert site.send(protocol, receiver, site.client_file("agent-7.example")) == REFUSED
 
-    assert site.intake.senders == [Principal("fleet", ("acme",))] * 2
+    assert site.intake.senders == [("otlp", Principal("fleet", ("acme",)))] * 2
 
 
 @both
@@ -148,7 +148,7 @@ def test_without_auth_a_certificate_is_its_subject(start: Start, site: Site, pro
     """
     assert site.send(protocol, start(), site.client_file("agent-7.example")) == "ok"
 
-    assert site.intake.senders == [Principal("agent-7.example")]
+    assert site.intake.senders == [("otlp", Principal("agent-7.example"))]
 
 
 @both
@@ -177,7 +177,7 @@ def test_a_header_goes_before_a_certificate(start: Start, site: Site, protocol: 
     assert site.send(protocol, receiver, known) == "ok"
     assert site.send(protocol, receiver, site.client_file("stranger.example"), x_api_key="t") == "ok"
 
-    assert [sender.name for sender in site.intake.senders] == ["acme", "fleet", "acme"]
+    assert [sender.name for _, sender in site.intake.senders] == ["acme", "fleet", "acme"]
 
 
 @both

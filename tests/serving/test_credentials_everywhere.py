@@ -25,9 +25,9 @@ from meterline.serving.config import ListenerConfig
 from meterline.serving.exposure import is_local
 from meterline.serving.listeners import OpenListeners, Registration
 from meterline.serving.seam import Endpoint, Method
+from meterline.testing.fake_intake import FakeIntake
 from meterline.testing.forward_client import ForwardClient, message
 from meterline.testing.identity_provider import IdentityProvider
-from meterline.testing.keeping_intake import KeepingIntake
 
 GOOD, ROTATED, LATE, WRONG, TIED = ("ml_" + text * 12 for text in ("good", "next", "late", "evil", "tied"))
 EXPIRED = {"name": "late", "token": LATE, "expires_at": "2020-01-01T00:00:00Z"}
@@ -143,7 +143,7 @@ class Started:
     """
 
     listeners: Recording
-    intake: KeepingIntake
+    intake: FakeIntake
     receivers: dict[str, Any]
     provider: IdentityProvider
 
@@ -170,7 +170,7 @@ def started() -> Iterator[Started]:
     Run all receivers under one ``auth`` section.
     """
     with IdentityProvider() as provider:
-        found = Started(Recording(), KeepingIntake(), {}, provider)
+        found = Started(Recording(), FakeIntake(), {}, provider)
         oidc = {"issuer": provider.issuer, "audience": provider.audience}
         try:
             start_all(found, AuthConfig.model_validate({**KEYS, "oidc": oidc}))
@@ -282,7 +282,7 @@ def test_http_lets_in(started: Started, attempt: str) -> None:
     answers = {(door.path, door.method): door.attempt(RIGHT[attempt])[0] for door in doors(started)}
 
     assert {where: status for where, status in answers.items() if status in (401, 403) or status >= 500} == {}
-    assert {principal.name for principal in started.intake.senders} <= {"good"}
+    assert started.intake.names <= {"good"}
 
 
 def test_http_refuses_before_the_body_is_there(started: Started) -> None:
@@ -340,7 +340,7 @@ def test_credentials_in_bodies(started: Started, token: str | None) -> None:
         status, text = door.attempt({}, token)
 
         assert (door.path, door.method, status == 401) == (door.path, door.method, token != GOOD)
-        assert {sender.name for sender in started.intake.senders} <= ({"good"} if token == GOOD else set())
+        assert started.intake.names <= ({"good"} if token == GOOD else set())
         assert WRONG not in text
     assert len(asked) > 2
 
@@ -399,7 +399,7 @@ def test_grpc_lets_in(started: Started, attempt: str) -> None:
     codes = grpc_codes(started, RIGHT[attempt])
 
     assert set(codes.values()) <= {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}
-    assert {principal.name for principal in started.intake.senders} <= {"good"}
+    assert started.intake.names <= {"good"}
 
 
 FORWARDS = {
@@ -445,7 +445,7 @@ def test_the_forward_protocol_lets_in(started: Started) -> None:
     address = started.receivers["fluent_forward"].endpoints["forward"]
 
     assert forward_attempt(address, ("shared", "good", GOOD)) == {"ack": "c"}
-    assert {principal.name for principal in started.intake.senders} == {"good"}
+    assert started.intake.names == {"good"}
 
 
 def settled(started: Started, token: str) -> tuple[set[int], set[grpc.StatusCode]]:
@@ -469,7 +469,7 @@ def test_tokens_of_a_provider(started: Started) -> None:
     statuses, codes = settled(started, provider.token())
     assert not statuses & {401, 403, 503}
     assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}
-    assert {sender.name for sender in started.intake.senders} <= {"good", "agent"}
+    assert started.intake.names <= {"good", "agent"}
     started.intake.senders.clear()
 
     for token in (provider.token(exp=1), provider.token(aud="others"), provider.token()[:-6] + "AAAAAA"):

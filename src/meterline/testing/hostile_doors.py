@@ -32,6 +32,7 @@ from meterline.serving.codecs import CODECS, decompress, encoding_of
 from meterline.serving.http.head import head_of
 from meterline.serving.seam import Call, Endpoint, Method, Page
 from meterline.serving.seam import Request as HttpRequest
+from meterline.testing.fake_intake import FakeIntake
 from meterline.testing.kernel import KernelHarness
 from meterline.testing.rules import SimpleRule
 from meterline.testing.wires import Request, Wire
@@ -183,25 +184,20 @@ def _start(name: str, values: Mapping[str, Any], registered: _Registered) -> Non
 
 
 def _context(registered: _Registered) -> Any:
+    return ReceiverContext(_no_intake(), SystemClock(), structlog.get_logger(), listeners=registered)
 
-    return ReceiverContext(_NoIntake(), SystemClock(), structlog.get_logger(), listeners=registered)
 
-
-class _NoIntake:
+def _no_intake() -> FakeIntake:
     """
-    Ready, and never asked.
+    Return one that is ready, and never asked.
     """
+    intake = FakeIntake()
+    intake.decide = _never_asked
+    return intake
 
-    ready = True
 
-    def reserve(self, _nbytes: int) -> bool:
-        return True
-
-    def release(self, _nbytes: int) -> None:
-        pass
-
-    def submit(self, *_arguments: Any, **_more: Any) -> None:
-        raise AssertionError("submitting: these decoders have no intake")
+def _never_asked(_body: Body) -> Answer:
+    raise AssertionError("submitting: these decoders have no intake")
 
 
 def _admit(_nbytes: int) -> None:

@@ -5,7 +5,6 @@ A listener with one scripted receiver behind it, and a client that sees every by
 import http.client
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,73 +12,13 @@ from typing import Any
 
 import structlog
 
-from meterline.api import Answer, Body, Format, Principal, ReceiverContext, Status, SystemClock, Ticket
+from meterline.api import Answer, Body, Format, ReceiverContext, SystemClock
 from meterline.serving.config import HttpListenerConfig
 from meterline.serving.listeners import OpenListeners, Registration
 from meterline.serving.seam import Decoded, Endpoint, Head, Page, Refusal, Reply, Request
+from meterline.testing.fake_intake import FakeIntake
 
 WAIT_SECS = 20.0
-
-
-class StubIntake:
-    """
-    Answers on a thread of its own, as ``script`` says: one answer a body, STORED when there are no more.
-    """
-
-    ready = True
-
-    def __init__(self) -> None:
-        self.script: list[Answer] = []
-        self.bodies: list[tuple[Format, bytes, Principal]] = []
-        self.remembered: list[Mapping[str, bytes]] = []
-        self.room = 1 << 40
-        self.held = 0
-        self.peak = 0
-        self.open = threading.Event()
-        self.open.set()
-        self.submitted = threading.Semaphore(0)
-        self._lock = threading.Lock()
-
-    def reserve(self, nbytes: int) -> bool:
-        """
-        Take bytes, as long as there is room.
-        """
-        with self._lock:
-            if self.held + nbytes > self.room:
-                return False
-            self.held += nbytes
-            self.peak = max(self.peak, self.held)
-            return True
-
-    def release(self, nbytes: int) -> None:
-        """
-        Give bytes back.
-        """
-        with self._lock:
-            self.held -= nbytes
-
-    def submit(
-        self,
-        body: bytes,
-        fmt: Format,
-        receiver: str,  # noqa: ARG002 - there is one
-        principal: Principal,
-        ticket: Ticket,
-        *,
-        remember: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """
-        Keep the body, and answer soon.
-        """
-        self.bodies.append((fmt, body, principal))
-        self.remembered.append(remember or {})
-        answer = self.script.pop(0) if self.script else Answer(Status.STORED, 1, int(fmt is Format.REJECTS))
-        self.submitted.release()
-        threading.Thread(target=self._resolve, args=(ticket, answer), daemon=True).start()
-
-    def _resolve(self, ticket: Ticket, answer: Answer) -> None:
-        assert self.open.wait(WAIT_SECS)
-        ticket.resolve(answer)
 
 
 class StubEndpoint(Endpoint):
@@ -169,7 +108,7 @@ class Rig:
 
     registration: Registration
     endpoint: StubEndpoint
-    intake: StubIntake
+    intake: FakeIntake
     context: ReceiverContext
     listeners: OpenListeners
     config: HttpListenerConfig
@@ -241,14 +180,14 @@ class Rig:
         for sock in self.sockets:
             sock.close()
         self.registration.stop(5)
-        assert self.intake.held == 0, f"{self.intake.held} bytes are still reserved"
+        assert self.intake.in_flight == 0, f"{self.intake.in_flight} bytes are still reserved"
 
 
 def open_rig(*endpoints: StubEndpoint, settled: bool = True, pages: tuple[Page, ...] = (), **options: Any) -> Rig:
     """
     Start a listener with these options, on a free port unless they say otherwise.
     """
-    intake = StubIntake()
+    intake = FakeIntake()
     log: list[dict[str, Any]] = []
     logger = structlog.wrap_logger(None, processors=[lambda _, method, event: _keep(log, method, event)])
     listeners = OpenListeners(SystemClock(), settled=settled)

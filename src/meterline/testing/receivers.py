@@ -242,7 +242,7 @@ class _Suite:
         with running(harness, script, seed) as (receiver, intake):
             sent = drive(harness, receiver.endpoints, seed)
         judge(sent, intake.books)
-        assert {name for name, _ in intake.books.senders} == {"contract"}
+        assert {name for name, _ in intake.senders} == {"contract"}
         return sent
 
     def test_everything_accepted_is_stored_once(self) -> None:

@@ -5,13 +5,13 @@ An intake that answers as a script says, at random and seeded, and keeps books o
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from meterline.api import Answer, Format, ItemResult, Principal, Status, Ticket
+from meterline.api import Answer, Body, Format, ItemResult, Principal, Status, Ticket
+from meterline.testing.fake_intake import FakeIntake
 
 STOP_SECS: Final = 20.0
 """How long ``close`` waits for what is queued."""
@@ -49,75 +49,30 @@ class Books:
     stored: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
-    senders: set[tuple[str, Principal]] = field(default_factory=set)
 
 
-class ScriptedIntake:
+class ScriptedIntake(FakeIntake):
     """
-    An ``api.Intake`` whose one writer thread answers what is queued in random order, as its script says.
+    A ``FakeIntake`` whose one writer thread answers what is queued in random order, as its script says.
     """
-
-    ready = True
 
     def __init__(self, ids: Callable[[bytes, Format], list[str]], script: Script, rng: random.Random) -> None:
+        super().__init__()
         self._ids = ids
-        self._script = script
+        self._chances = script
         self._rng = rng
-        self._queue: SimpleQueue[tuple[bytes, Format, Ticket] | None] = SimpleQueue()
-        self._gate = threading.Event()
-        self._gate.set()
-        self._lock = threading.Lock()
-        self.submitted = threading.Semaphore(0)
-        self.in_flight = 0
-        self.remembered: dict[str, bytes] = {}
+        self._queue: SimpleQueue[tuple[Body, Ticket] | None] = SimpleQueue()
         self.failure: BaseException | None = None
         self.books = Books()
         self._writer = threading.Thread(target=self._run, name="scripted-intake", daemon=True)
         self._writer.start()
 
-    def reserve(self, nbytes: int) -> bool:
+    @property
+    def state(self) -> dict[str, bytes]:
         """
-        Take bytes; there are always enough.
+        Return what is to be remembered with all bodies, whatever the script decided of them.
         """
-        with self._lock:
-            self.in_flight += nbytes
-        return True
-
-    def release(self, nbytes: int) -> None:
-        """
-        Give bytes back.
-        """
-        with self._lock:
-            self.in_flight -= nbytes
-
-    def submit(
-        self,
-        body: bytes,
-        fmt: Format,
-        receiver: str,
-        principal: Principal,
-        ticket: Ticket,
-        *,
-        remember: Mapping[str, bytes] | None = None,
-    ) -> None:
-        """
-        Queue a body. ``remembered`` takes what is to be remembered with it at once, whatever the script decides.
-        """
-        self.remembered.update(remember or {})
-        self.books.senders.add((receiver, principal))
-        self._queue.put((body, fmt, ticket))
-        self.submitted.release()
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """
-        Decide nothing inside the block: a commit that takes its time.
-        """
-        self._gate.clear()
-        try:
-            yield
-        finally:
-            self._gate.set()
+        return {key: value for state in self.remembered for key, value in state.items()}
 
     def close(self) -> None:
         """
@@ -131,14 +86,14 @@ class ScriptedIntake:
     def _run(self) -> None:
         while True:
             group = self._group()
-            self._gate.wait()
+            self._open.wait()
             self._rng.shuffle(group)
-            for body, fmt, ticket in (item for item in group if item is not None):
-                ticket.resolve(self._decide(body, fmt))
+            for body, ticket in (item for item in group if item is not None):
+                ticket.resolve(self._decide(body))
             if None in group:
                 return
 
-    def _group(self) -> list[tuple[bytes, Format, Ticket] | None]:
+    def _group(self) -> list[tuple[Body, Ticket] | None]:
         group = [self._queue.get()]
         try:
             while True:
@@ -146,10 +101,13 @@ class ScriptedIntake:
         except Empty:
             return group
 
-    def _decide(self, body: bytes, fmt: Format) -> Answer:
+    def _take(self, body: Body, _principal: Principal, ticket: Ticket) -> None:
+        self._queue.put((body, ticket))
+
+    def _decide(self, body: Body) -> Answer:
         try:
-            ids = self._ids(body, fmt)
-            answer = self._script.decide(self._rng, len(ids))
+            ids = self._ids(body.data, body.fmt)
+            answer = self._chances.decide(self._rng, len(ids))
         except BaseException as error:  # noqa: BLE001  # raised again by close; the sender must be answered
             self.failure = error
             return Answer(Status.RETRY)
@@ -158,7 +116,7 @@ class ScriptedIntake:
         if answer.status is Status.STORED:
             self.books.quarantined.update(ids[: answer.rejected])
             self.books.stored.update(ids[answer.rejected :])
-            if fmt is Format.USAGE:
+            if body.fmt is Format.USAGE:
                 return replace(answer, items=_items(len(ids), answer.rejected))
         return answer
 

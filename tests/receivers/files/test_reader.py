@@ -56,7 +56,7 @@ class Bench:
         finally:
             receiver.stop(SECS)
             intake.close()
-        self.state.update(intake.remembered)
+        self.state.update(intake.state)
         self.state = {key: value for key, value in self.state.items() if value}
         self.stored += intake.books.stored
         assert intake.in_flight == 0
@@ -123,7 +123,7 @@ def test_once_reads_to_the_end_and_says_so(bench: Bench, tmp_path: Path) -> None
     assert intake.books.stored == {"1": 1, "2": 1}
     said = [entry for entry in logs if entry["event"] == "files are read to their end"]
     assert [(entry["percent"], entry["lines"]) for entry in said] == [(100, 2)]
-    bench.state, bench.stored = intake.remembered, intake.books.stored
+    bench.state, bench.stored = intake.state, intake.books.stored
     path.write_bytes(bench.line("1") + bench.line("2") + bench.line("3"))
     bench.run("1", "2", "3", read="once")
 

@@ -61,8 +61,7 @@ def test_a_refused_batch_is_in_doubt_and_comes_again_the_same(
     """
     What the receiver does not store is unknown to the exporter; sent again, it makes the same body.
     """
-    answers = iter([Answer(Status.RETRY), Answer(Status.STORED)])
-    intake.decide = lambda _: next(answers)
+    intake.script = [Answer(Status.RETRY), Answer(Status.STORED)]
     exporter = exporter_to(start())
     batch: Any = FixedBatch(some_records(rng, 20))
 

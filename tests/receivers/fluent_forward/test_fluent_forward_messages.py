@@ -22,7 +22,6 @@ from meterline.testing.forward_client import (
     packed_entries,
     packed_forward,
 )
-from meterline.testing.process import wait_until
 
 NOW = 1_795_346_017_123_456_789
 ENTRIES = [(NOW, {"n": 1}), (NOW + 1, {"n": 2})]
@@ -123,12 +122,10 @@ def test_nothing_is_acknowledged_before_it_is_stored(start: Any, connect: Any, i
     """
     While the intake has not answered, the sender hears nothing.
     """
-    tickets: list[bytes] = []
-    intake.decide = lambda body: tickets.append(body) or None
-    receiver = start()
-    client = connect(receiver)
+    intake.decide = lambda _: None
+    client = connect(start())
     client.send(forward("t", ENTRIES, chunk="c"))
-    wait_until(lambda: tickets, 10, "the chunk to be submitted")
+    assert intake.submitted.acquire(timeout=20)
     client.socket.settimeout(0.2)
 
     with pytest.raises(TimeoutError):
@@ -139,8 +136,7 @@ def test_what_is_refused_for_now_closes_the_connection(start: Any, connect: Any,
     """
     A chunk that is not stored is not acknowledged; its sender sees the end of the connection, and sends it again.
     """
-    answers = iter([RETRY, STORED])
-    intake.decide = lambda _: next(answers)
+    intake.script = [RETRY, STORED]
     receiver = start()
     client = connect(receiver)
     client.send(forward("t", ENTRIES, chunk="c"))
@@ -157,8 +153,7 @@ def test_neighbours_of_a_refused_chunk_are_acknowledged(start: Any, connect: Any
     """
     Chunks that were stored before and behind a refused one are acknowledged before the connection ends.
     """
-    answers = iter([STORED, RETRY, STORED])
-    intake.decide = lambda _: next(answers)
+    intake.script = [STORED, RETRY, STORED]
     client = connect(start())
     client.send(b"".join(forward("t", [(NOW, {"n": n})], chunk=f"c{n}") for n in range(3)))
 
@@ -170,7 +165,7 @@ def test_what_is_refused_for_good_is_never_acknowledged(start: Any, connect: Any
     """
     The protocol has no other word for it than the end of the connection.
     """
-    intake.decide = lambda _: Answer(status, message="no")
+    intake.answer = Answer(status, message="no")
     client = connect(start())
     client.send(forward("t", ENTRIES, chunk="c"))
 
@@ -182,13 +177,13 @@ def test_a_message_without_chunk_is_offered_until_it_is_stored(start: Any, conne
     Nobody sends it again, so it is kept; a chunk behind it is acknowledged all the same.
     """
     refusals = [RETRY, RETRY, RETRY]
-    intake.decide = lambda body: refusals.pop() if refusals and b"kept" in body else STORED
+    intake.decide = lambda body: refusals.pop() if refusals and b"kept" in body.data else STORED
     receiver = start()
     client = connect(receiver)
     client.send(message("t", (NOW, {"kept": 1})) + forward("t", ENTRIES, chunk="c"))
 
     assert client.receive() == {"ack": "c"}
-    assert sum(b"kept" in body for _, body in intake.bodies) == 4
+    assert sum(b"kept" in body for body in intake.data) == 4
     assert outcomes(receiver) == {"ok": 2}
 
 
@@ -233,7 +228,7 @@ def test_a_chunk_is_acknowledged_only_when_all_its_bodies_are_stored(start: Any,
     """
     Records that are stored do not make up for rejects that are not.
     """
-    intake.decide = lambda _: STORED if intake.bodies[-1][0] is Format.OTLP_LOGS else RETRY
+    intake.decide = lambda body: STORED if body.fmt is Format.OTLP_LOGS else RETRY
     client = connect(start())
     client.send(msgpack.packb(["t", [[event_time(NOW), {"n": 1}], [1, "no map"]], {"chunk": "c"}]))
 
@@ -297,19 +292,17 @@ def test_stopping_stores_what_has_come(start: Any, connect: Any, intake: Any) ->
     """
     Messages that were read when the receiver stops are stored and acknowledged, though the intake is slow.
     """
-    gate = threading.Event()
-    intake.decide = lambda _: (gate.wait(10), STORED)[1]
     receiver = start()
     client = connect(receiver)
-    client.send(forward("t", ENTRIES, chunk="c"))
-    wait_until(lambda: intake.bodies, 10, "the chunk to be submitted")
-    stopping = threading.Thread(target=receiver.stop, args=(10,), daemon=True)
-    stopping.start()
-    gate.set()
+    with intake.held():
+        client.send(forward("t", ENTRIES, chunk="c"))
+        assert intake.submitted.acquire(timeout=20)
+        stopping = threading.Thread(target=receiver.stop, args=(20,), daemon=True)
+        stopping.start()
 
     assert client.receive() == {"ack": "c"}
     assert client.receive() is None
-    stopping.join(10)
+    stopping.join(20)
     assert not stopping.is_alive()
 
 

@@ -4,7 +4,6 @@ A JSON receiver on a free port, over an intake that stores everything, and one w
 
 import http.client
 import json
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,38 +12,11 @@ from typing import Any
 import pytest
 import structlog
 
-from meterline.api import Format, ReceiverContext, SystemClock
+from meterline.api import Answer, ReceiverContext, SystemClock
 from meterline.receivers.json import JsonReceiver
-from meterline.testing.scripted_intake import Script, ScriptedIntake
+from meterline.testing.fake_intake import STORED, FakeIntake
 
 ALL = ["auto", "vector", "logstash", "fluent_bit", "cloudevents", "amplitude", "mixpanel"]
-
-
-class Intake(ScriptedIntake):
-    """
-    Keeps every body it was given; each event counts as a point.
-    """
-
-    def __init__(self, script: Script) -> None:
-        super().__init__(self._keep, script, random.Random(0))
-        self.bodies: list[tuple[Format, bytes]] = []
-
-    def _keep(self, body: bytes, fmt: Format) -> list[str]:
-        self.bodies.append((fmt, body))
-        return [str(len(self.bodies))]
-
-    @property
-    def principals(self) -> set[str]:
-        """
-        Return the names of all who sent.
-        """
-        return {principal.name for _, principal in self.books.senders}
-
-    def said(self) -> bytes:
-        """
-        Return all that was submitted.
-        """
-        return b"".join(data for _, data in self.bodies)
 
 
 @dataclass
@@ -70,7 +42,7 @@ class Door:
     A receiver and its intake.
     """
 
-    def __init__(self, receiver: JsonReceiver, intake: Intake) -> None:
+    def __init__(self, receiver: JsonReceiver, intake: FakeIntake) -> None:
         self.receiver = receiver
         self.intake = intake
 
@@ -102,13 +74,13 @@ def opened() -> Iterator[Callable[..., Door]]:
     """
     with ExitStack() as stack:
 
-        def open_door(script: Script | None = None, **options: Any) -> Door:
-            intake = Intake(script or Script())
+        def open_door(answer: Answer = STORED, **options: Any) -> Door:
+            intake = FakeIntake()
+            intake.answer = answer
             context = ReceiverContext(intake, SystemClock(), structlog.get_logger())
             config = {"type": "json", "endpoint": "127.0.0.1:0", "formats": ALL, **options}
             receiver = JsonReceiver("events", JsonReceiver.Config.model_validate(config), context)
             receiver.start()
-            stack.callback(intake.close)
             stack.callback(receiver.stop, 5)
             return Door(receiver, intake)
 

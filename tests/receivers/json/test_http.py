@@ -11,10 +11,9 @@ import pytest
 import zstandard
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from meterline.api import ConfigurationError, Format
+from meterline.api import Answer, ConfigurationError, Format, Status
 from meterline.receivers.json import JsonReceiver
 from meterline.receivers.json.endpoints import PATHS
-from meterline.testing.scripted_intake import Script
 
 Open = Callable[..., Any]
 EVENT = {"timestamp": "2026-11-22T11:00:00Z", "n": 5}
@@ -31,7 +30,7 @@ def test_events_are_taken_by_post_and_put(opened: Open, method: str, path: str) 
 
     assert (found.status, found.json) == (200, {"accepted": 1, "rejected": 0})
     assert found.headers["content-type"] == "application/json"
-    assert [fmt for fmt, _ in door.intake.bodies] == [Format.OTLP_LOGS]
+    assert [body.fmt for body in door.intake.bodies] == [Format.OTLP_LOGS]
 
 
 @pytest.mark.parametrize("path", EVERY_PATH)
@@ -108,7 +107,7 @@ def test_a_binary_cloudevent_may_have_any_type(opened: Open) -> None:
     headers = {"ce_specversion": "1.0", "ce_id": "1", "ce_source": "/s", "ce_type": "t", "content_type": "image/png"}
 
     assert door.ask("POST", "/v1/events", b"\x89PNG", **headers).status == 200
-    (log,) = ExportLogsServiceRequest.FromString(door.intake.said()).resource_logs[0].scope_logs[0].log_records
+    (log,) = ExportLogsServiceRequest.FromString(b"".join(door.intake.data)).resource_logs[0].scope_logs[0].log_records
     assert log.body.bytes_value == b"\x89PNG"
 
 
@@ -130,7 +129,7 @@ def test_one_bad_event_never_refuses_a_batch(opened: Open) -> None:
     found = door.ask("POST", "/v1/events", b'{"n":1}\n{"n":\n{"n":2}\n')
 
     assert found.status == 200
-    assert {fmt for fmt, _ in door.intake.bodies} == {Format.OTLP_LOGS, Format.REJECTS}
+    assert {body.fmt for body in door.intake.bodies} == {Format.OTLP_LOGS, Format.REJECTS}
 
 
 def test_what_says_nothing_is_400(opened: Open) -> None:
@@ -149,7 +148,7 @@ def test_no_events_are_no_mistake(opened: Open) -> None:
 
 def test_not_now_is_503(opened: Open) -> None:
     """What may pass is 503 with Retry-After, never 429 or 500."""
-    found = opened(Script(stored=0, retry=1)).post("/v1/events", [EVENT])
+    found = opened(Answer(Status.RETRY)).post("/v1/events", [EVENT])
 
     assert found.status == 503
     assert int(found.headers["retry-after"]) >= 1
@@ -170,7 +169,7 @@ def test_time_of_reception_when_asked_for(opened: Open) -> None:
         assert door.post("/v1/events", {"n": 1}).status == 200
 
     logs = [
-        ExportLogsServiceRequest.FromString(door.intake.said()).resource_logs[0].scope_logs[0].log_records[0]
+        ExportLogsServiceRequest.FromString(b"".join(door.intake.data)).resource_logs[0].scope_logs[0].log_records[0]
         for door in (kept, stamped)
     ]
     assert [log.time_unix_nano for log in logs] == [0, 0]
@@ -184,7 +183,7 @@ def test_the_tenant_of_the_header(opened: Open) -> None:
 
     door.post("/v1/events", EVENT, **{"x-scope-orgid": "acme"})
 
-    resource = ExportLogsServiceRequest.FromString(door.intake.said()).resource_logs[0].resource
+    resource = ExportLogsServiceRequest.FromString(b"".join(door.intake.data)).resource_logs[0].resource
     assert [(pair.key, pair.value.string_value) for pair in resource.attributes] == [("tenant.id", "acme")]
 
 

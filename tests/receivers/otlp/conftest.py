@@ -2,64 +2,20 @@
 An OTLP receiver over an intake that answers what the test says, on a free port, and clients of it.
 """
 
-import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import pytest
 import structlog
 
-from meterline.api import Answer, Format, Principal, ReceiverContext, Status, SystemClock, Ticket
+from meterline.api import ReceiverContext, SystemClock
 from meterline.receivers.otlp import OtlpReceiver
+from meterline.testing.fake_intake import FakeIntake
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 LOCAL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
-
-
-@dataclass
-class FakeIntake:
-    """
-    Answers each body at once with ``answer`` (or raises it), and keeps what it was given.
-    """
-
-    answer: Answer | Exception = field(default_factory=lambda: Answer(Status.STORED, points=1))
-    budget: int = 2**40
-    ready: bool = True
-    bodies: list[bytes] = field(default_factory=list)
-    seen: list[tuple[Format, str, Principal]] = field(default_factory=list)
-    gate: threading.Event = field(default_factory=threading.Event)
-    used: int = 0
-    peak: int = 0
-    lock: Any = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self.gate.set()
-
-    def reserve(self, nbytes: int) -> bool:
-        with self.lock:
-            if self.used + nbytes > self.budget:
-                return False
-            self.used += nbytes
-            self.peak = max(self.peak, self.used)
-            return True
-
-    def release(self, nbytes: int) -> None:
-        with self.lock:
-            self.used -= nbytes
-
-    def submit(
-        self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket, *, remember: Any = None
-    ) -> None:
-        self.bodies.append(body)
-        self.seen.append((fmt, receiver, principal))
-        self.gate.wait(20)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        ticket.resolve(self.answer)
 
 
 @pytest.fixture
@@ -89,7 +45,6 @@ def start(intake: FakeIntake) -> Iterator[Start]:
         return receiver
 
     yield make
-    intake.gate.set()
     for receiver in started:
         receiver.stop(5)
 
@@ -112,23 +67,3 @@ def connect() -> Iterator[Connect]:
     yield make
     for channel in channels:
         channel.close()
-
-
-def eventually(holds: Callable[[], bool], timeout_secs: float = 10.0) -> bool:
-    """
-    Ask until it holds, or until the time is over.
-    """
-    deadline = time.monotonic() + timeout_secs
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-@pytest.fixture
-def poll() -> Callable[..., bool]:
-    """
-    Return ``eventually``.
-    """
-    return eventually

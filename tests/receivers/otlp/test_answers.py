@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
-from meterline.api import Answer, Format, Principal, Status
+from meterline.api import ANONYMOUS, Answer, Body, Format, Status
 from meterline.printable import printable
 from meterline.serving.auth.keys import KeyRing
 from meterline.serving.retry import retry_delay_secs
@@ -83,9 +83,8 @@ def test_stored_is_ok_without_partial_success(start: Any, connect: Any, intake: 
     assert channel.unary_unary(METRICS)(BODY) == b""
     assert channel.unary_unary(LOGS)(b"") == b""
 
-    assert intake.bodies == [BODY, b""]
-    anonymous = Principal("anonymous")
-    assert intake.seen == [(Format.OTLP_METRICS, "otlp", anonymous), (Format.OTLP_LOGS, "otlp", anonymous)]
+    assert intake.bodies == [Body(Format.OTLP_METRICS, BODY), Body(Format.OTLP_LOGS, b"")]
+    assert intake.senders == [("otlp", ANONYMOUS)] * 2
 
 
 def test_rejected_points_are_a_partial_success(start: Any, connect: Any, intake: Any) -> None:
@@ -169,14 +168,14 @@ def test_an_unexpected_exception_is_unavailable(start: Any, connect: Any, intake
     An exception nobody expected is never UNKNOWN or INTERNAL, on which senders drop.
     """
     receiver = start()
-    intake.answer = ZeroDivisionError("nobody expected this")
+    intake.decide = lambda _: 1 // 0
 
     error = refused(connect(receiver))
 
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert retry_secs(error) >= 1
-    assert "nobody expected" not in error.details()
-    assert intake.used == 0
+    assert "ZeroDivision" not in error.details()
+    assert intake.in_flight == 0
 
 
 def test_an_exception_while_authenticating_is_unavailable(

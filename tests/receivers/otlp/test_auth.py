@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from meterline.api import ConfigurationError, Principal
 from meterline.receivers.otlp import OtlpReceiver
 from meterline.serving.auth import PeerIdentity
+from meterline.testing.process import wait_until
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 KEYS = {
@@ -59,7 +60,7 @@ def test_a_right_key_names_the_principal(
 
     assert answer(channel, header) is grpc.StatusCode.OK
 
-    assert intake.seen[0][2] == principal
+    assert intake.senders[0][1] == principal
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def test_mtls_names_the_principal(start: Any, intake: Any, pki: Pki, closing: An
 
     assert answer(closing(pki.channel(receiver, client))) is grpc.StatusCode.OK
 
-    assert intake.seen[0][2] == Principal("agent-7" if common else "agent-7.example")
+    assert intake.senders[0][1] == Principal("agent-7" if common else "agent-7.example")
 
 
 def test_mtls_refuses_other_certificates(start: Any, intake: Any, pki: Pki, closing: Any) -> None:
@@ -271,7 +272,7 @@ def test_mtls_with_keys_needs_both(start: Any, intake: Any, pki: Pki, closing: A
     assert answer(channel) is grpc.StatusCode.UNAUTHENTICATED
     assert answer(channel, ("x-api-key", "old-secret")) is grpc.StatusCode.OK
 
-    assert intake.seen[0][2] == ACME
+    assert intake.senders[0][1] == ACME
 
 
 def test_a_certificate_without_names_is_nobody() -> None:
@@ -314,9 +315,7 @@ def test_a_new_certificate_is_picked_up(start: Any, pki: Pki, closing: Any) -> N
 
 
 @pytest.mark.parametrize("damage", ["garbage", "missing", "other key"])
-def test_a_broken_new_certificate_keeps_the_old(
-    start: Any, pki: Pki, poll: Callable[..., bool], damage: str, tmp_path: Path
-) -> None:
+def test_a_broken_new_certificate_keeps_the_old(start: Any, pki: Pki, damage: str, tmp_path: Path) -> None:
     """
     A file that cannot be used changes nothing but a counter, once; the next good one is taken.
     """
@@ -339,12 +338,12 @@ def test_a_broken_new_certificate_keeps_the_old(
     def failures() -> float:
         return next(s.value for s in receiver.samples() if s.name.endswith("certificate_reload_failures"))
 
-    assert poll(lambda: failures() > 0)
+    wait_until(lambda: failures() > 0, 20, "the failure to be counted")
     assert pki.serial(receiver) == before
     assert pki.serial(receiver) == before
     assert failures() == 1
     pki.renew()
-    assert poll(lambda: pki.serial(receiver) != before)
+    wait_until(lambda: pki.serial(receiver) != before, 20, "the new certificate")
     assert expires() >= ends
 
 

@@ -57,8 +57,8 @@ def test_bodies_arrive_whatever_their_compression(
 
     assert code_of(channel, body) == (grpc.StatusCode.OK, False)
 
-    assert intake.bodies == [body]
-    assert intake.used == 0
+    assert intake.data == [body]
+    assert intake.in_flight == 0
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
@@ -73,8 +73,8 @@ def test_the_limit_holds_before_and_after_decompression(
     assert code_of(channel, b"\x0a" * 100_000) == (grpc.StatusCode.OK, False)
     assert code_of(channel, b"\x0a" * 100_001) == (grpc.StatusCode.RESOURCE_EXHAUSTED, False)
 
-    assert [len(body) for body in intake.bodies] == [100_000]
-    assert intake.used == 0
+    assert [len(body) for body in intake.data] == [100_000]
+    assert intake.in_flight == 0
 
 
 @pytest.mark.parametrize("start_of_body", [b"\x1f\x8b", b"\x1f\x8b\x08\x00", b"\x78\x9c", b"\x78\x01abc"])
@@ -86,7 +86,7 @@ def test_what_only_looks_compressed_is_undecodable(start: Any, connect: Any, int
 
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert intake.bodies == []
-    assert intake.used == 0
+    assert intake.in_flight == 0
 
 
 def test_plain_bodies_with_odd_first_bytes_are_the_kernels_matter(start: Any, connect: Any, intake: Any) -> None:
@@ -99,7 +99,7 @@ def test_plain_bodies_with_odd_first_bytes_are_the_kernels_matter(start: Any, co
     for body in (deep, b"\x1f\x00", b"x", b"\x78\x00", b"\xff" * 10):
         code_of(channel, body)
 
-    assert intake.bodies == [deep, b"\x1f\x00", b"x", b"\x78\x00", b"\xff" * 10]
+    assert intake.data == [deep, b"\x1f\x00", b"x", b"\x78\x00", b"\xff" * 10]
 
 
 def inflate(packed: bytes, limit: int, admit: Callable[[int], None]) -> bytes:
@@ -184,18 +184,15 @@ def test_over_the_byte_budget_senders_come_again(start: Any, connect: Any, intak
         intake.budget = 1000
     keys = {"max_request_bytes": 500, "max_in_flight_bytes": 1000} if where == "listener" else {}
     channel = connect(start(**keys))
-    intake.gate.clear()
-    first = channel.unary_unary(METRICS).future(b"\x0a" * 500)
-    second = channel.unary_unary(METRICS).future(b"\x0a" * 400)
-    while len(intake.bodies) < 2:
-        pass
-
-    assert code_of(channel, b"\x0a" * 101) == (grpc.StatusCode.UNAVAILABLE, True)
-    assert code_of(channel, gzip.compress(b"\x0a" * 400)) == (grpc.StatusCode.UNAVAILABLE, True)
-    intake.gate.set()
+    with intake.held():
+        first = channel.unary_unary(METRICS).future(b"\x0a" * 500)
+        second = channel.unary_unary(METRICS).future(b"\x0a" * 400)
+        assert all(intake.submitted.acquire(timeout=20) for _ in range(2))
+        assert code_of(channel, b"\x0a" * 101) == (grpc.StatusCode.UNAVAILABLE, True)
+        assert code_of(channel, gzip.compress(b"\x0a" * 400)) == (grpc.StatusCode.UNAVAILABLE, True)
     assert (first.result(), second.result()) == (b"", b"")
     assert code_of(channel, b"\x0a" * 101) == (grpc.StatusCode.OK, False)
-    assert intake.used == 0
+    assert intake.in_flight == 0
 
 
 @given(st.lists(st.integers(0, 60), max_size=40))
@@ -224,16 +221,16 @@ def test_a_request_of_64_mib_passes(start: Any, connect: Any, intake: Any, rng: 
     assert code_of(channel, body) == (grpc.StatusCode.OK, False)
     assert code_of(channel, bytes(64 * MIB + 1)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, False)
 
-    assert intake.bodies == [body]
+    assert intake.data == [body]
 
 
 BOMB_SERVER = """
 import resource, sys
-from meterline.testing.scripted_intake import ScriptedIntake, Script
+from meterline.testing.fake_intake import FakeIntake
 from meterline.api import ReceiverContext, SystemClock
 from meterline.receivers.otlp import OtlpReceiver
-import random, structlog
-intake = ScriptedIntake(lambda body, fmt: [], Script(), random.Random(0))
+import structlog
+intake = FakeIntake()
 config = OtlpReceiver.Config.model_validate({"type": "otlp", "grpc": {"endpoint": "127.0.0.1:0", "max_request_bytes": 4194304}})
 receiver = OtlpReceiver("otlp", config, ReceiverContext(intake, SystemClock(), structlog.get_logger()))
 receiver.start()

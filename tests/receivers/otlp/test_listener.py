@@ -30,6 +30,7 @@ from meterline.receivers.otlp import OtlpReceiver
 from meterline.serving.config import GrpcListenerConfig as GrpcConfig
 from meterline.serving.grpc import listener as grpc_server
 from meterline.serving.pool import DaemonPool
+from meterline.testing.process import wait_until
 
 RETRYABLE = {
     grpc.StatusCode.UNAVAILABLE,
@@ -174,22 +175,20 @@ def test_stop_finishes_what_is_in_flight_and_takes_nothing_new(start: Any, conne
     """
     receiver = start()
     channel = connect(receiver)
-    intake.gate.clear()
-    first = channel.unary_unary(METRICS).future(b"\x0a\x00", timeout=20)
-    wait_for(lambda: len(intake.bodies) == 1)
-    stopping = threading.Thread(target=receiver.stop, args=(10,), daemon=True)
-    stopping.start()
-    wait_for(lambda: refused(receiver))
-
-    with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(METRICS)(b"\x0a\x01", timeout=2)
-    intake.gate.set()
+    with intake.held():
+        first = channel.unary_unary(METRICS).future(b"\x0a\x00", timeout=60)
+        assert intake.submitted.acquire(timeout=20)
+        stopping = threading.Thread(target=receiver.stop, args=(60,), daemon=True)
+        stopping.start()
+        wait_for(lambda: refused(receiver))
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary(METRICS)(b"\x0a\x01", timeout=20)
 
     assert caught.value.code() in RETRYABLE
-    assert first.result(timeout=10) == b""
-    stopping.join(10)
+    assert first.result(timeout=20) == b""
+    stopping.join(20)
     assert not stopping.is_alive()
-    assert intake.bodies == [b"\x0a\x00"]
+    assert intake.data == [b"\x0a\x00"]
 
 
 def test_stop_ends_after_the_grace(start: Any, connect: Any, intake: Any) -> None:
@@ -197,27 +196,20 @@ def test_stop_ends_after_the_grace(start: Any, connect: Any, intake: Any) -> Non
     A call that has no answer after the grace is cancelled, so that the sender comes again.
     """
     receiver = start()
-    intake.gate.clear()
-    call = connect(receiver).unary_unary(METRICS).future(b"\x0a\x00", timeout=20)
-    wait_for(lambda: len(intake.bodies) == 1)
-    began = time.monotonic()
-
-    receiver.stop(0.3)
-
-    assert time.monotonic() - began < 3
-    with pytest.raises(grpc.RpcError) as caught:
-        call.result(timeout=5)
+    with intake.held():
+        call = connect(receiver).unary_unary(METRICS).future(b"\x0a\x00", timeout=60)
+        assert intake.submitted.acquire(timeout=20)
+        receiver.stop(0.3)
+        with pytest.raises(grpc.RpcError) as caught:
+            call.result(timeout=20)
     assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
     """
-    Wait until it holds; fail after 10 s.
+    Wait until it holds; fail after 20 s.
     """
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in 10 s"
-        time.sleep(0.01)
+    wait_until(holds, 20, "what the test expects")
 
 
 def refused(receiver: OtlpReceiver) -> bool:
@@ -307,10 +299,10 @@ def test_the_sdk_exporters_get_through(start: Any, intake: Any) -> None:
     assert provider.force_flush(10_000)
     provider.shutdown()
 
-    request = ExportMetricsServiceRequest.FromString(intake.bodies[0])
+    request = ExportMetricsServiceRequest.FromString(intake.data[0])
     metric = request.resource_metrics[0].scope_metrics[0].metrics[0]
     assert (metric.name, metric.sum.data_points[0].as_int) == ("calls", 7)
-    assert [seen[0] for seen in intake.seen] == [Format.OTLP_METRICS] * len(intake.seen)
+    assert {body.fmt for body in intake.bodies} == {Format.OTLP_METRICS}
 
 
 def test_the_sdk_comes_again_after_a_refusal_for_now(start: Any, intake: Any) -> None:
@@ -406,12 +398,10 @@ def test_calls_that_wait_for_the_disk_do_not_hold_up_others(start: Any, connect:
     With a hundred requests waiting for their commit, another one is taken in and health is answered.
     """
     channel = connect(start())
-    intake.gate.clear()
-    calls = [channel.unary_unary(METRICS).future(b"\x0a\x00", timeout=30) for _ in range(100)]
-    wait_for(lambda: len(intake.bodies) == 100)
-
-    assert health(channel) == SERVING
-    intake.gate.set()
+    with intake.held():
+        calls = [channel.unary_unary(METRICS).future(b"\x0a\x00", timeout=50) for _ in range(100)]
+        assert all(intake.submitted.acquire(timeout=20) for _ in calls)
+        assert health(channel) == SERVING
     assert [call.result(timeout=20) for call in calls] == [b""] * 100
 
 

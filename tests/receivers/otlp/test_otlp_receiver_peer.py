@@ -101,9 +101,9 @@ def test_a_real_collector_obeys_our_answers(receiver: OtlpReceiver, collector: A
     wait_until(lambda: len(intake.bodies) == 4, 20, "the last request")
     time.sleep(0.5)  # ten of the Collector's own retry delays
 
-    values = [ExportMetricsServiceRequest.FromString(body) for body in intake.bodies]
+    values = [ExportMetricsServiceRequest.FromString(data) for data in intake.data]
     assert values == [request(1), request(1), request(2), request(3)]
-    assert {principal for _, _, principal in intake.seen} == {Principal("fleet")}
+    assert {principal for _, principal in intake.senders} == {Principal("fleet")}
     samples = {s.name: s.value for s in receiver.samples() if s.labels.get("signal", "metrics") == "metrics"}
     assert samples["meterline_receiver_accepted_metric_points"] == 397
-    assert samples["meterline_receiver_received_bytes"] < sum(map(len, intake.bodies)) / 3
+    assert samples["meterline_receiver_received_bytes"] < sum(map(len, intake.data)) / 3

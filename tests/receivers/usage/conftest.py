@@ -15,42 +15,32 @@ import structlog
 import urllib3
 
 from meterline._proto.meterline.usage.v1 import usage_pb2 as pb
-from meterline.api import Answer, Format, Principal, ReceiverContext, Status, SystemClock, Ticket
+from meterline.api import Answer, Body, Format, Principal, ReceiverContext, Status, SystemClock, Ticket
 from meterline.errors import UndecodableError
 from meterline.kernel import load_kernel
 from meterline.receivers.usage import UsageReceiver
 from meterline.receivers.usage.grpc_api import PATH
+from meterline.testing.fake_intake import FakeIntake
 from meterline.testing.kernel import SECOND, KernelHarness
 
 NOW = 1_795_370_400 * SECOND
 """2026-11-22T18:00:00Z, when everything is received."""
 
 
-class KernelIntake:
+class KernelIntake(FakeIntake):
     """
     Applies each body to a kernel and answers as the engine does. ``status``: in place of STORED.
     """
 
-    ready = True
-
     def __init__(self) -> None:
+        super().__init__()
         self.kernel = KernelHarness(load_kernel("python"))
         self.kernel.received_at = NOW
         self.status = Status.STORED
         self.lock = threading.Lock()
-        self.formats: list[Format] = []
 
-    def reserve(self, _nbytes: int) -> bool:
-        return True
-
-    def release(self, _nbytes: int) -> None: ...
-
-    def submit(
-        self, body: bytes, fmt: Format, _receiver: str, principal: Principal, ticket: Ticket, *, remember: Any = None
-    ) -> None:
-        del remember
-        self.formats.append(fmt)
-        ticket.resolve(self._answer(body, fmt, principal))
+    def _take(self, body: Body, principal: Principal, ticket: Ticket) -> None:
+        ticket.resolve(self._answer(body.data, body.fmt, principal))
 
     def _answer(self, body: bytes, fmt: Format, principal: Principal) -> Answer:
         if self.status is not Status.STORED:

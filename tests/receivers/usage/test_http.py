@@ -55,7 +55,7 @@ def test_a_batch_with_everything(site: Any) -> None:
     ]
     assert results[2]["id"] == results[1]["id"]
     assert results[0]["message"].startswith("reading item: ")
-    assert site.intake.formats == [Format.USAGE, Format.REJECTS]
+    assert [body.fmt for body in site.intake.bodies] == [Format.USAGE, Format.REJECTS]
     assert len(site.intake.kernel.quarantine) == 5
 
 
@@ -116,7 +116,7 @@ def test_refused(make: Any, body: bytes, media_type: str, status: int) -> None:
     answer = site.post(body, media_type)
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json")
     assert answer.json()["status"] == status
-    assert site.intake.formats == []
+    assert site.intake.bodies == []
 
 
 def test_other_methods(site: Any) -> None:

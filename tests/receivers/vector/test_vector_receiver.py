@@ -2,19 +2,18 @@
 The two methods over real gRPC: golden bodies, codes that Vector retries or drops on, health, credentials, compression.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from meterline._proto.vector.vector_pb2 import HealthCheckResponse, PushEventsRequest
-from meterline.api import Answer, Format, Principal, ReceiverContext, Status, SystemClock, Ticket
+from meterline.api import Answer, Format, Principal, ReceiverContext, Status, SystemClock
 from meterline.receivers.vector import VectorReceiver
+from meterline.testing.fake_intake import FakeIntake
 
 PUSH = "/vector.Vector/PushEvents"
 CHECK = "/vector.Vector/HealthCheck"
@@ -36,38 +35,6 @@ GOLDEN = (
     b"\x32\x19\x0a\x17\x0a\x0fdatadog_api_key\x12\x04abcd"  # secrets
     b"\x3a\x10\x01\x90\xb6\xf4\x1c\x2d\x7e\x3f\x8a\x4b\x5c\x6d\x7e\x8f\x90\xa1"  # source_event_id
 )
-
-
-@dataclass
-class FakeIntake:
-    """
-    Answers each body at once with ``answer``, and keeps what it was given.
-    """
-
-    answer: Answer = field(default_factory=lambda: Answer(Status.STORED, points=1))
-    ready: bool = True
-    bodies: list[tuple[Format, bytes]] = field(default_factory=list)
-    senders: list[tuple[str, Principal]] = field(default_factory=list)
-
-    def reserve(self, nbytes: int) -> bool:
-        return True
-
-    def release(self, nbytes: int) -> None:
-        pass
-
-    def submit(
-        self,
-        body: bytes,
-        fmt: Format,
-        receiver: str,
-        principal: Principal,
-        ticket: Ticket,
-        *,
-        remember: Mapping[str, bytes] | None = None,
-    ) -> None:
-        self.bodies.append((fmt, body))
-        self.senders.append((receiver, principal))
-        ticket.resolve(self.answer)
 
 
 @pytest.fixture
@@ -130,16 +97,16 @@ def test_the_golden_request_is_one_log(connect: Any, intake: FakeIntake, compres
     """
     assert code_of(connect(compression), GOLDEN) == (grpc.StatusCode.OK, False)
 
-    ((fmt, body),) = intake.bodies
-    assert fmt is Format.OTLP_LOGS
-    (record,) = ExportLogsServiceRequest.FromString(body).resource_logs[0].scope_logs[0].log_records
+    (body,) = intake.bodies
+    assert body.fmt is Format.OTLP_LOGS
+    (record,) = intake.records
     assert record.time_unix_nano == 1_795_346_017_123_456_789
     fields = {pair.key: pair.value for pair in record.body.kvlist_value.values}
     assert (fields["customer"].string_value, fields["count"].int_value) == ("acme", 3)
     attributes = {pair.key: pair.value.string_value for pair in record.attributes}
     assert attributes["vector.source_event_id"] == "0190b6f41c2d7e3f8a4b5c6d7e8f90a1"
     assert len(attributes["log.record.uid"]) == 32
-    assert b"abcd" not in body
+    assert b"abcd" not in body.data
 
 
 @pytest.mark.parametrize(
@@ -224,7 +191,7 @@ def test_keys(connect: Any, intake: FakeIntake) -> None:
     assert intake.bodies == []
     assert code_of(channel, one_log(), authorization="Bearer t") == (grpc.StatusCode.OK, False)
     assert intake.senders == [("vector", Principal("k", ("acme",), ("t1",)))]
-    assert b"tenant.id" in intake.bodies[0][1]
+    assert b"tenant.id" in intake.data[0]
 
 
 def test_logs_without_time_take_the_time_of_reception_if_asked(connect: Any, intake: FakeIntake) -> None:
@@ -233,8 +200,7 @@ def test_logs_without_time_take_the_time_of_reception_if_asked(connect: Any, int
     """
     for option, has_time in (("quarantine", False), ("received", True)):
         assert code_of(connect(missing_timestamp=option), one_log())[0] is grpc.StatusCode.OK
-        request = ExportLogsServiceRequest.FromString(intake.bodies[-1][1])
-        record = request.resource_logs[0].scope_logs[0].log_records[0]
+        record = intake.records[-1]
         assert (record.time_unix_nano, record.observed_time_unix_nano > 10**18) == (0, has_time)
 
 

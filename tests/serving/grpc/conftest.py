@@ -2,7 +2,6 @@
 A gRPC listener with methods of the test's own, over an intake that answers what the test says.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,47 +10,13 @@ import grpc
 import pytest
 import structlog
 
-from meterline.api import Answer, Body, Format, Principal, ReceiverContext, Status, SystemClock, Ticket
+from meterline.api import Answer, Body, Format, ReceiverContext, SystemClock
 from meterline.serving.config import GrpcListenerConfig
 from meterline.serving.listeners import OpenListeners, Registration
 from meterline.serving.seam import Call, Decoded, Method
+from meterline.testing.fake_intake import FakeIntake
 
 LOCAL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
-
-
-@dataclass
-class FakeIntake:
-    """
-    Answers each body at once, and keeps what it was given.
-    """
-
-    answers: list[Answer] = field(default_factory=list)
-    stored: list[tuple[Format, bytes, str, Principal]] = field(default_factory=list)
-    ready: bool = True
-    used: int = 0
-    peak: int = 0
-    budget: int = 2**40
-    gate: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.gate.set()
-
-    def reserve(self, nbytes: int) -> bool:
-        if self.used + nbytes > self.budget:
-            return False
-        self.used += nbytes
-        self.peak = max(self.peak, self.used)
-        return True
-
-    def release(self, nbytes: int) -> None:
-        self.used -= nbytes
-
-    def submit(
-        self, body: bytes, fmt: Format, receiver: str, principal: Principal, ticket: Ticket, *, remember: Any = None
-    ) -> None:
-        self.stored.append((fmt, body, receiver, principal))
-        self.gate.wait(20)
-        ticket.resolve(self.answers.pop(0) if self.answers else Answer(Status.STORED, 1))
 
 
 @dataclass
@@ -117,7 +82,6 @@ def open_port(intake: FakeIntake, listeners: OpenListeners) -> Iterator[Open]:
         return registration
 
     yield of
-    intake.gate.set()
     for registration in opened:
         registration.stop(5)
 

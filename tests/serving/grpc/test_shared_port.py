@@ -4,7 +4,6 @@ Several receivers on one gRPC port: each with its own credentials, and each with
 
 import socket
 import threading
-import time
 from typing import Any
 
 import grpc
@@ -83,12 +82,13 @@ def test_receivers_share_a_port(open_port: Any, connect: Any, intake: Any, servi
     first = open_port(one, receiver="first", endpoint=address)
     second = open_port(two, receiver="second", endpoint=address)
     channel = connect(address)
-    intake.answers = [Answer(Status.STORED, 3, 1), Answer(Status.STORED, 2)]
+    intake.script = [Answer(Status.STORED, 3, 1), Answer(Status.STORED, 2)]
 
     assert (send(channel, one, b"a"), send(channel, two, b"b")) == (b"noted 3/1", b"noted 2/0")
 
     assert first.endpoint == second.endpoint == address
-    assert [(body, receiver) for _, body, receiver, _ in intake.stored] == [(b"a", "first"), (b"b", "second")]
+    assert intake.data == [b"a", b"b"]
+    assert [receiver for receiver, _ in intake.senders] == ["first", "second"]
     counted = {(s.name, s.labels["receiver"]): s.value for part in (first, second) for s in part.samples()}
     assert counted["meterline_receiver_accepted_events", "first"] == 2
     assert counted["meterline_receiver_quarantined_events", "first"] == 1
@@ -144,18 +144,14 @@ def test_leaving_waits_for_what_is_in_flight(open_port: Any, connect: Any, intak
     one, two = service("One"), service("Two")
     first = open_port(one, receiver="one", endpoint=address)
     open_port(two, receiver="two", endpoint=address)
-    intake.gate.clear()
-    call = connect(address).unary_unary(one.path).future(b"x", timeout=20)
-    deadline = time.monotonic() + 10
-    while not intake.stored and time.monotonic() < deadline:
-        time.sleep(0.005)
-    leaving = threading.Thread(target=first.stop, args=(20,))
-    leaving.start()
-
-    leaving.join(0.2)
-    assert leaving.is_alive()
-    intake.gate.set()
-    leaving.join(10)
+    with intake.held():
+        call = connect(address).unary_unary(one.path).future(b"x", timeout=60)
+        assert intake.submitted.acquire(timeout=20)
+        leaving = threading.Thread(target=first.stop, args=(60,))
+        leaving.start()
+        leaving.join(0.2)
+        assert leaving.is_alive()
+    leaving.join(20)
 
     assert call.result() == b"noted 1/0"
     assert not leaving.is_alive()
@@ -252,7 +248,7 @@ def test_what_a_receiver_raises_has_its_code(
 
     assert (refused.code(), has_retry_info(refused)) == (code, code is CODE.UNAVAILABLE)
     assert "canary" not in refused.details()
-    assert (intake.stored, intake.used) == ([], 0)
+    assert (intake.bodies, intake.in_flight) == ([], 0)
 
 
 def test_a_message_that_a_decoder_fails_on_is_quarantined_whole(
@@ -268,9 +264,9 @@ def test_a_message_that_a_decoder_fails_on_is_quarantined_whole(
 
     assert [each.code() for each in answers[:2]] == [CODE.UNAVAILABLE] * 2
     assert answers[2] == b""
-    (stored,) = intake.stored
-    assert stored[0] is Format.REJECTS
-    assert b"poison" in stored[1]
+    (stored,) = intake.bodies
+    assert stored.fmt is Format.REJECTS
+    assert b"poison" in stored.data
 
 
 def test_several_bodies_have_one_answer(open_port: Any, connect: Any, intake: Any, service: Any) -> None:
@@ -280,13 +276,13 @@ def test_several_bodies_have_one_answer(open_port: Any, connect: Any, intake: An
     bodies = (Body(Format.TRANSCODED_METRICS, b"m"), Body(Format.REJECTS, b"r"))
     one = service("One", bodies=lambda _message: bodies)
     channel = connect(open_port(one).endpoint)
-    intake.answers = [Answer(Status.STORED, 3, 1), Answer(Status.STORED, 2, 2)]
+    intake.script = [Answer(Status.STORED, 3, 1), Answer(Status.STORED, 2, 2)]
 
     assert send(channel, one) == b"noted 5/3"
-    intake.answers = [Answer(Status.STORED, 3), Answer(Status.RETRY, retry_after_secs=2)]
+    intake.script = [Answer(Status.STORED, 3), Answer(Status.RETRY, retry_after_secs=2)]
     assert send(channel, one).code() is CODE.UNAVAILABLE
 
-    assert [fmt for fmt, *_ in intake.stored] == [Format.TRANSCODED_METRICS, Format.REJECTS] * 2
+    assert [body.fmt for body in intake.bodies] == [Format.TRANSCODED_METRICS, Format.REJECTS] * 2
 
 
 def test_a_tenant_is_checked_against_the_key(open_port: Any, connect: Any, service: Any) -> None:

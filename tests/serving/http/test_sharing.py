@@ -14,7 +14,8 @@ from meterline.api import ConfigurationError
 from meterline.serving.config import HttpListenerConfig
 from meterline.serving.http import EventLoop, HttpListener
 from meterline.serving.listeners import OpenListeners, Registration, listeners_of
-from meterline.testing.http_rig import Rig, StubEndpoint
+from meterline.testing.http_rig import WAIT_SECS, Rig, StubEndpoint
+from meterline.testing.process import wait_until
 
 Opener = Callable[..., Rig]
 
@@ -176,47 +177,45 @@ def test_stopping_waits_for_what_is_in_flight(rig: Rig) -> None:
     """
     No connection is accepted any more, a request in flight is answered, and then the connection ends.
     """
-    rig.intake.open.clear()
     sock, idle = rig.connect(), rig.connect()
     assert rig.connect()
-    sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
-    assert rig.intake.submitted.acquire(timeout=5)
-    stopping = threading.Thread(target=rig.registration.stop, args=(20,))
-    stopping.start()
-    for _ in range(500):
-        try:
-            rig.connect()
-        except ConnectionError:
-            break
-        threading.Event().wait(0.01)
-    else:
-        pytest.fail("the port is still open")
-    assert stopping.is_alive()
-    rig.intake.open.set()
+    with rig.intake.held():
+        sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+        assert rig.intake.submitted.acquire(timeout=WAIT_SECS)
+        stopping = threading.Thread(target=rig.registration.stop, args=(WAIT_SECS,))
+        stopping.start()
+        wait_until(lambda: not connects(rig), WAIT_SECS, "the port to be closed")
+        assert stopping.is_alive()
     seen = rig.read(sock)
     assert (seen.status, seen.headers["connection"]) == (200, "close")
-    stopping.join(10)
+    stopping.join(WAIT_SECS)
     assert not stopping.is_alive()
     assert idle.recv(1) == b""
+
+
+def connects(rig: Rig) -> bool:
+    """
+    Say whether somebody listens.
+    """
+    try:
+        return bool(rig.connect())
+    except ConnectionError:
+        return False
 
 
 def test_stopping_ends_with_its_grace(rig: Rig) -> None:
     """
     A request that gets no answer holds the stop up for its grace and not for ever.
     """
-    rig.intake.open.clear()
     sock = rig.connect()
-    sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
-    assert rig.intake.submitted.acquire(timeout=5)
-    stopping = threading.Thread(target=rig.registration.stop, args=(0.2,))
-    stopping.start()
-    stopping.join(10)
-    assert not stopping.is_alive()
-    rig.intake.open.set()
-    for _ in range(500):
-        if rig.intake.held == 0:
-            break
-        threading.Event().wait(0.01)
+    with rig.intake.held():
+        sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+        assert rig.intake.submitted.acquire(timeout=WAIT_SECS)
+        stopping = threading.Thread(target=rig.registration.stop, args=(0.2,))
+        stopping.start()
+        stopping.join(WAIT_SECS)
+        assert not stopping.is_alive()
+    wait_until(lambda: rig.intake.in_flight == 0, WAIT_SECS, "what was reserved to be given back")
 
 
 def test_a_listener_that_was_never_started_stops(rig: Rig) -> None:

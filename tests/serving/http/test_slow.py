@@ -77,13 +77,12 @@ def test_a_connection_without_requests_is_closed(open_rig: Opener) -> None:
     assert ended_after(fresh) < SHORT + 3
     assert ended_after(used) < SHORT + 3
     busy = rig.connect()
-    rig.intake.open.clear()
-    busy.sendall(HEAD + b"Content-Length: 1\r\n\r\nx")
-    assert rig.intake.submitted.acquire(timeout=5)
-    busy.settimeout(3 * SHORT)
-    with pytest.raises(TimeoutError):
-        busy.recv(1)
-    rig.intake.open.set()
+    with rig.intake.held():
+        busy.sendall(HEAD + b"Content-Length: 1\r\n\r\nx")
+        assert rig.intake.submitted.acquire(timeout=5)
+        busy.settimeout(3 * SHORT)
+        with pytest.raises(TimeoutError):
+            busy.recv(1)
     busy.settimeout(5)
     assert rig.read(busy).status == 200
 
@@ -108,7 +107,7 @@ def test_a_body_that_drips_is_refused_for_now(open_rig: Opener) -> None:
     assert data.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nRetry-After: " in data
     assert b"\r\nConnection: close\r\n" in data
-    assert rig.intake.held == 0
+    assert rig.intake.in_flight == 0
 
 
 def test_a_handshake_that_does_not_come_is_cut_off(open_rig: Opener, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from meterline.api import ANONYMOUS, Answer, Body, Format, ItemResult, Status
 from meterline.serving.poison import CONDEMNED, MAX_BODIES, Poison, quarantined_whole
 from meterline.serving.seam import Decoded
 from meterline.serving.storing import merged, store
-from meterline.testing.http_rig import StubIntake
+from meterline.testing.fake_intake import FakeIntake
 
 answers = st.builds(Answer, st.sampled_from(Status), st.integers(0, 9), st.integers(0, 9), st.sampled_from(["", "why"]))
 
@@ -44,7 +44,7 @@ def test_items_keep_their_order() -> None:
     """
     Results of several bodies are in the order of the bodies, whichever is answered first.
     """
-    intake = StubIntake()
+    intake = FakeIntake()
     results = [ItemResult("recorded", f"{n:032x}") for n in range(3)]
     intake.script = [Answer(Status.STORED, 1, items=(result,)) for result in results]
     bodies = [Body(Format.USAGE, bytes([n])) for n in range(3)]

@@ -3,12 +3,12 @@ Bodies that are refused before, or while, they are read.
 """
 
 import socket
-import threading
 from collections.abc import Callable
 
 import pytest
 
-from meterline.testing.http_rig import Rig
+from meterline.testing.http_rig import WAIT_SECS, Rig
+from meterline.testing.process import wait_until
 
 Opener = Callable[..., Rig]
 
@@ -76,7 +76,7 @@ def test_chunks_over_the_limit_are_refused_while_they_come(open_rig: Opener) -> 
     chunk = b"%x\r\n" % 100_000 + bytes(100_000) + b"\r\n"
     sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 11)
     assert rig.read(sock).status == 413
-    assert rig.intake.held == 0
+    assert rig.intake.in_flight == 0
     assert rig.intake.peak <= MIB
 
 
@@ -94,11 +94,11 @@ def test_a_full_intake_refuses_for_now(open_rig: Opener) -> None:
     Neither the intake's budget nor the listener's is exceeded; both are free again after the refusal.
     """
     rig = open_rig(**LIMITS)
-    rig.intake.room = MIB // 2
+    rig.intake.budget = MIB // 2
     seen = rig.send(bytes(MIB))
     assert (seen.status, "retry-after" in seen.headers) == (503, True)
     assert rig.intake.peak <= MIB // 2
-    assert rig.intake.held == rig.sample("meterline_receiver_in_flight_bytes") == 0
+    assert rig.intake.in_flight == rig.sample("meterline_receiver_in_flight_bytes") == 0
     assert rig.send(bytes(100)).status == 200
 
 
@@ -107,13 +107,12 @@ def test_the_listeners_budget_refuses_for_now(open_rig: Opener) -> None:
     max_in_flight_bytes: while two large bodies wait for their answers, a third is refused for now.
     """
     rig = open_rig(**LIMITS)
-    rig.intake.open.clear()
     waiting = [rig.connect() for _ in range(2)]
-    for sock in waiting:
-        sock.sendall(head(MIB) + bytes(MIB))
-        assert rig.intake.submitted.acquire(timeout=10)
-    assert rig.send(bytes(MIB)).status == 503
-    rig.intake.open.set()
+    with rig.intake.held():
+        for sock in waiting:
+            sock.sendall(head(MIB) + bytes(MIB))
+            assert rig.intake.submitted.acquire(timeout=WAIT_SECS)
+        assert rig.send(bytes(MIB)).status == 503
     assert [rig.read(sock).status for sock in waiting] == [200, 200]
 
 
@@ -126,7 +125,7 @@ def test_a_sender_may_ask_before_it_sends(rig: Rig) -> None:
     assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     sock.sendall(b"points")
     assert rig.read(sock).status == 200
-    assert rig.intake.bodies[0][1] == b"points"
+    assert rig.intake.data[0] == b"points"
 
 
 def test_a_sender_that_asks_is_refused_without_sending(open_rig: Opener) -> None:
@@ -145,19 +144,14 @@ def test_a_sender_that_goes_away_leaves_nothing_behind(open_rig: Opener) -> None
     A connection that is reset within a body, and one that is closed while its answer is awaited.
     """
     rig = open_rig(**LIMITS)
-    rig.intake.open.clear()
     within, waiting = rig.connect(), rig.connect()
-    within.sendall(head(MIB) + bytes(1000))
-    waiting.sendall(head(6) + b"points")
-    assert rig.intake.submitted.acquire(timeout=10)
-    within.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    within.close()
-    waiting.close()
-    rig.intake.open.set()
-    settled = threading.Event()
-    for _ in range(500):
-        if rig.intake.held == 0 and rig.sample("meterline_receiver_connections") == 0:
-            break
-        settled.wait(0.01)
-    assert (rig.intake.held, rig.sample("meterline_receiver_connections")) == (0, 0)
+    with rig.intake.held():
+        within.sendall(head(MIB) + bytes(1000))
+        waiting.sendall(head(6) + b"points")
+        assert rig.intake.submitted.acquire(timeout=WAIT_SECS)
+        within.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        within.close()
+        waiting.close()
+    wait_until(lambda: rig.intake.in_flight == 0, WAIT_SECS, "what was reserved to be given back")
+    wait_until(lambda: rig.sample("meterline_receiver_connections") == 0, WAIT_SECS, "the connections to end")
     assert rig.log == []

@@ -68,7 +68,7 @@ def test_an_upgrade_that_is_not_understood_is_passed_over(rig: Rig) -> None:
     offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA"}
     sock = rig.connect()
     assert rig.send(headers=offer, over=sock).status == 200
-    assert rig.intake.bodies[0][1] == b"points"
+    assert rig.intake.data[0] == b"points"
 
 
 def test_bytes_that_are_no_text_reach_the_endpoint_as_text(rig: Rig) -> None:
@@ -113,7 +113,7 @@ def test_a_thousand_tiny_parts_take_linear_time(rig: Rig) -> None:
 
     taken(1000)
     assert taken(100_000) < 60 * max(taken(10_000), 0.005)
-    assert rig.intake.bodies[-1][1] in {b"x" * 10_000, b"x" * 100_000}
+    assert rig.intake.data[-1] in {b"x" * 10_000, b"x" * 100_000}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,50 +3,18 @@ An OTLP receiver over HTTP before an intake that answers what the test says, and
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
 
 import pytest
 import structlog
 
-from meterline.api import Answer, Body, Format, Principal, ReceiverContext, Status, SystemClock, Ticket
+from meterline.api import ReceiverContext, SystemClock
 from meterline.receivers.otlp import OtlpReceiver
+from meterline.testing.fake_intake import FakeIntake
 
 PROTOBUF = "application/x-protobuf"
-
-
-@dataclass
-class FakeIntake:
-    """
-    Answers each body with ``answers`` by its format, or else ``answer``, and keeps what it was given.
-    """
-
-    answer: Answer = field(default_factory=lambda: Answer(Status.STORED, points=1))
-    answers: dict[Format, Answer] = field(default_factory=dict)
-    bodies: list[Body] = field(default_factory=list)
-    principals: list[Principal] = field(default_factory=list)
-    ready: bool = True
-
-    def reserve(self, nbytes: int) -> bool:
-        return True
-
-    def release(self, nbytes: int) -> None:
-        pass
-
-    def submit(
-        self,
-        body: bytes,
-        fmt: Format,
-        receiver: str,
-        principal: Principal,
-        ticket: Ticket,
-        *,
-        remember: Mapping[str, bytes] | None = None,
-    ) -> None:
-        self.bodies.append(Body(fmt, body))
-        self.principals.append(principal)
-        ticket.resolve(self.answers.get(fmt, self.answer))
 
 
 @dataclass(frozen=True)
@@ -88,14 +56,6 @@ class Client:
             return Got(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         finally:
             http.close()
-
-
-@pytest.fixture
-def intake() -> FakeIntake:
-    """
-    Return an intake that stores everything.
-    """
-    return FakeIntake()
 
 
 Start = Callable[..., Client]
