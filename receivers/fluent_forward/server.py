@@ -20,7 +20,7 @@ from meterline.serving.counters import SignalCounters
 from meterline.serving.exposure import require_guarded
 from meterline.serving.http import sockets
 from meterline.serving.http.loop import EventLoop
-from meterline.serving.rates import Rates
+from meterline.serving.listeners import listeners_of
 from meterline.serving.tls import CertificateFiles
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Server:
         self.budget = ByteBudget(config.max_in_flight_bytes)
         self.counters = SignalCounters("logs")
         self.decoder = Decoder(config)
-        self.rates = Rates(context.clock)
+        self.rates = listeners_of(context).rates
         self.endpoint = ""
         self.authenticator = _authenticator(config, context)
         self._context = context

@@ -24,6 +24,9 @@ class Listeners(Protocol):
     ``ReceiverContext.listeners``.
     """
 
+    rates: Rates
+    """What principals may send a second, over all ports: for receivers with a socket of their own."""
+
     def http(
         self,
         receiver: str,
@@ -58,7 +61,7 @@ class OpenListeners:
         ``settled``: nobody will call ``settle``; what is not served is answered as unknown from the start.
         """
         self._loop = EventLoop()
-        self._rates = Rates(clock)
+        self.rates = Rates(clock)
         self._settled = settled
         self._open: dict[tuple[str, str], tuple[str, ListenerConfig, Any]] = {}
 
@@ -82,7 +85,7 @@ class OpenListeners:
         Serve endpoints, on the listener that is there or a new one.
         """
         shared = self._shared("http", receiver, config)
-        listener = shared or HttpListener(config, context, self._loop, self._rates)
+        listener = shared or HttpListener(config, context, self._loop, self.rates)
         registration = listener.add(receiver, config, context, endpoints, pages)
         return self._joined("http", receiver, config, listener, registration, new=shared is None)
 
@@ -93,7 +96,7 @@ class OpenListeners:
         Serve unary methods likewise.
         """
         shared = self._shared("grpc", receiver, config)
-        listener = shared or GrpcListener(config, context, self._rates)
+        listener = shared or GrpcListener(config, context, self.rates)
         registration = listener.add(receiver, config, context, methods)
         return self._joined("grpc", receiver, config, listener, registration, new=shared is None)
 
