@@ -211,6 +211,7 @@ class Connection:
         await self._room.acquire()
         await self._patiently(partial(self._admit, len(message)))
         work, inflated = await self._patiently(partial(self._decode, message))
+        self._server.rates.spend(self._principal, 0, max(inflated.held - len(message), 0))
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._submit(work, answer)
         self._waiting.put_nowait(_Waiting(work, answer, len(message), inflated))

@@ -57,6 +57,13 @@ class Reservation:
     ) -> None:
         self.release()
 
+    @property
+    def held(self) -> int:
+        """
+        Return how many bytes are reserved.
+        """
+        return self._held
+
     def release(self) -> None:
         """
         Give all of it back.

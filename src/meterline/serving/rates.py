@@ -38,8 +38,8 @@ class Rates:
     """
     One set of buckets for each principal that has a rate; any thread.
 
-    A request passes while there is no debt, however large it is, and what it turns out to hold is debited then: so a rate
-    holds in the long run, and no request is too large to ever pass.
+    A request passes while there is no debt, however large it is, and what it turns out to hold is debited then, also when
+    nothing can be made of it: so a rate holds in the long run, and no request is too large to ever pass.
     """
 
     def __init__(self, clock: Clock) -> None:

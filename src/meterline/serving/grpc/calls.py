@@ -136,12 +136,13 @@ class Calls(grpc.GenericRpcHandler):
             return self._refusal(route, error), 0
 
     def _stored(self, route: Route, call: Call, reservation: Reservation) -> bytes | tuple[Refusal, int]:
+        self._rates.spend(call.principal, 0, len(call.message))
         decoded, condemned = self._decoded(route, call)
         _account(decoded, call, reservation)
         ticket = Ticket()
         store(route.part.context.intake, route.part.receiver, call.principal, decoded, ticket.resolve)
         answer = ticket.wait() or Answer(Status.RETRY)
-        self._rates.spend(call.principal, answer.points, len(call.message))
+        self._rates.spend(call.principal, answer.points)
         refusal = refusals.of_answer(answer)
         if refusal is not None:
             return refusal, answer.points

@@ -206,7 +206,7 @@ class Exchange:
         def done(outcome: Outcome) -> None:
             loop.post(lambda: None if future.done() else future.set_result(outcome))
 
-        loop.decode(make_job(self.site.poison, done).run)
+        loop.decode(make_job(self.site.rates, self.site.poison, done).run)
         return await future
 
     def _told(self, route: Route, outcome: Outcome) -> Reply:
@@ -220,7 +220,7 @@ class Exchange:
         if refusal is not None:
             return self._refuse(refusal, answer.points)
         route.counters.stored(answer.points, answer.rejected, len(request.body))
-        self.site.rates.spend(request.principal, answer.points, len(request.body))
+        self.site.rates.spend(request.principal, answer.points)
         return self._stored(route, outcome)
 
     def _stored(self, route: Route, stored: Stored) -> Reply:

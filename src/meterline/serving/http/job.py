@@ -13,6 +13,7 @@ from meterline.serving.codecs import decompress
 from meterline.serving.faults import described
 from meterline.serving.http.routes import Part
 from meterline.serving.poison import Poison, quarantined_whole
+from meterline.serving.rates import Rates
 from meterline.serving.seam import Decoded, Endpoint, Head, Request
 from meterline.serving.storing import store
 
@@ -54,6 +55,7 @@ class Job:
     limit: int
     identify: Identify
     reservation: Reservation
+    rates: Rates
     poison: Poison
     done: Callable[[Outcome], None]
 
@@ -79,6 +81,7 @@ class Job:
         wire, self.wire = self.wire, b""
         body = decompress(self.encoding, (wire,), self.limit, self.reservation.take) if self.encoding else bytes(wire)
         principal, tenant = self.identify(body)
+        self.rates.spend(principal, 0, len(body))
         return Request(self.head, body, principal, tenant, received_at)
 
     def _decoded(self, request: Request) -> Decoded:
