@@ -5,11 +5,14 @@ thousands of runs.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 import structlog
+import trustme
 from aiohttp import web
 
 from meterline.serving.config import HttpListenerConfig
@@ -19,6 +22,9 @@ from meterline.serving.http.connection import Connections
 
 TURNS = 12
 """More than asyncio takes from a connection that waits to its protocol's being told of it."""
+
+TLS_TURNS = 16
+"""More than a handshake takes, too."""
 
 
 @pytest.fixture
@@ -75,3 +81,94 @@ def test_a_connection_counts_once_at_every_moment(bound: socket.socket, between:
         return seen
 
     assert asyncio.run(run()) == (2, 0)
+
+
+class TlsClient:
+    """
+    A client that does its part of a handshake when it is told to.
+    """
+
+    def __init__(self, address: tuple[str, int], authority: trustme.CA) -> None:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        self._came, self._goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._came, self._goes, server_hostname="localhost")
+        self.sock = socket.create_connection(address)
+        self.sock.setblocking(False)
+        self.greeted = False
+
+    def step(self) -> None:
+        """
+        Read what is there, and answer it.
+        """
+        with suppress(BlockingIOError, ConnectionError):
+            self._came.write(self.sock.recv(65536))
+        with suppress(ssl.SSLError):
+            self._tls.do_handshake()
+            self.greeted = True
+        with suppress(ConnectionError):
+            self.sock.sendall(self._goes.read())
+
+    def ended(self) -> bool:
+        """
+        Say whether the other side has closed.
+        """
+        try:
+            while self.sock.recv(65536):
+                pass
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            pass
+        return True
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """
+    A certificate authority.
+    """
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    """
+    What a server with one of its certificates uses.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+@pytest.mark.parametrize("between", range(TLS_TURNS))
+def test_a_stop_at_any_moment_of_a_handshake_leaves_nothing_behind(
+    bound: socket.socket, authority: trustme.CA, tls: ssl.SSLContext, between: int
+) -> None:
+    """
+    However far a handshake is when the listener stops: the connection ends, it counts no more, and the loop, which other
+    listeners go on with, no longer looks at its socket.
+    """
+
+    async def run() -> bool:
+        loop: Any = asyncio.get_running_loop()
+        watched = len(loop._selector.get_map())
+        held = connections()
+        acceptor = Acceptor(bound, held, lambda: tls, 5)
+        client = TlsClient(bound.getsockname(), authority)
+        with client.sock:
+            for _ in range(between):
+                client.step()
+                await turns(1)
+            await acceptor.close()
+            bound.close()
+            await held.close()
+            await turns(TURNS)
+            assert held.count == 0
+            assert len(loop._selector.get_map()) == watched
+            assert client.ended()
+        return client.greeted
+
+    greeted = asyncio.run(run())
+    if between == TLS_TURNS - 1:
+        assert greeted, "the turns are enough for a whole handshake"
