@@ -174,10 +174,10 @@ def read_json(body: bytes) -> Iterator[Stream]:
     :raises UndecodableError: no JSON, or no list of streams in it.
     """
     document = parse(body)
-    streams = document.get("streams", []) if isinstance(document, dict) else None
-    if not isinstance(streams, list):
+    streams = document.get("streams", "") if isinstance(document, dict) else ""
+    if not isinstance(streams, list | None):
         raise UndecodableError('reading push request: it is no object with a list "streams"')
-    for stream in streams:
+    for stream in streams or ():
         yield _json_stream(stream)
 
 
@@ -186,7 +186,7 @@ def _json_stream(stream: Any) -> Stream:
         return Stream({}, [_odd(stream, "reading stream: it is no object")])
     if "entries" in stream:
         return _labelled(str(stream.get("labels", "")), [_old_entry(item) for item in _listed(stream["entries"])])
-    entries = [_json_entry(item) for item in _listed(stream.get("values"))]
+    entries = [_json_entry(item) for item in _listed(stream.get("values", stream))]
     labels = stream.get("stream")
     if not isinstance(labels, dict) or any(isinstance(value, dict | list) for value in labels.values()):
         return Stream({"": json.dumps(labels, default=str)}, entries, "reading labels: they are no object of texts")
@@ -197,10 +197,15 @@ def _label(value: Any) -> str:
     """
     Return a label's value; pino-loki makes labels of numbers, too.
     """
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return str(value) if isinstance(value, str | Decimal) else json.dumps(value)
 
 
 def _listed(values: Any) -> list[Any]:
+    """
+    Return a list that must be one; null, as Go's encoder writes an empty one, is none.
+    """
+    if values is None:
+        return []
     return values if isinstance(values, list) else [values]
 
 

@@ -120,11 +120,12 @@ def test_labels_that_are_no_texts_become_texts() -> None:
     """
     As pino-loki writes them.
     """
-    document = {"streams": [{"stream": {"n": 5, "yes": True, "f": 1.5}, "values": [[str(NS), "x"]]}]}
+    document = {"streams": [{"stream": {"n": 5, "yes": True, "f": 1.5, "long": "@"}, "values": [[str(NS), "x"]]}]}
+    long = "0.1000000000000000055511151231257827"
 
-    ((_, _, labels),) = records(transcode(read_json(json.dumps(document).encode()), ""))
+    ((_, _, labels),) = records(transcode(read_json(json.dumps(document).replace('"@"', long).encode()), ""))
 
-    assert labels == {"n": "5", "yes": "true", "f": "1.5"}
+    assert labels == {"n": "5", "yes": "true", "f": "1.5", "long": long}
 
 
 def test_equal_lines_are_records_of_their_own() -> None:
@@ -140,6 +141,31 @@ def test_a_request_without_lines_makes_no_body() -> None:
     """
     assert transcode(read_protobuf(b""), "") == transcode(read_json(b'{"streams": []}'), "") == []
     assert transcode(read_protobuf(push('{a="b"}')), "") == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"streams": null}',
+        b'{"streams": [{"stream": {}, "values": null}]}',
+        b'{"streams": [{"labels": "{}", "entries": null}]}',
+    ],
+)
+def test_null_is_an_empty_list(body: bytes) -> None:
+    """
+    Go's encoder writes it so; nothing is refused, and nothing set aside.
+    """
+    assert transcode(read_json(body), "") == []
+
+
+def test_a_stream_without_values_is_set_aside() -> None:
+    """
+    Whatever its lines are called, they are not lost in an answer of success.
+    """
+    ((reason, item),) = refused(transcode(read_json(b'{"streams": [{"stream": {"a": "b"}, "lines": ["x"]}]}'), ""))
+
+    assert reason == "undecodable_item"
+    assert '"lines": ["x"]' in item["line"]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +234,21 @@ def test_a_stream_that_is_none_is_rejected_alone(stream: Any) -> None:
     assert [line for _, line, _ in records(bodies)] == ["good"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"streams": 5}', b"\xff", b'{"streams": []} x'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"logs": []}',
+        b'{"streams": 5}',
+        b'{"streams": {}}',
+        b"\xff",
+        b'{"streams": []} x',
+    ],
+)
 def test_what_is_no_push_request_is_refused(body: bytes) -> None:
     """
     As a whole, since nothing of it can be read.
