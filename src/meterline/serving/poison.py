@@ -36,7 +36,7 @@ class Poison:
         return count >= CONDEMNED
 
 
-def quarantined_whole(body: bytes, error: Exception) -> Decoded:
+def quarantined_whole(body: bytes, error: BaseException) -> Decoded:
     """
     Return the whole body as one reject.
     """

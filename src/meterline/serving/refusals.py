@@ -51,7 +51,7 @@ def retry(message: str, hint: float | None = None) -> Refusal:
     return Refusal(Cause.RETRY, shortened(message), retry_delay_secs(hint))
 
 
-def of_error(error: Exception) -> Refusal:
+def of_error(error: BaseException) -> Refusal:
     """
     Return how an exception is told to the sender; of an unexpected one no more than that there was one.
     """

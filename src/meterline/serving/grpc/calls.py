@@ -115,7 +115,7 @@ class Calls(grpc.GenericRpcHandler):
             return self._refusal(route, error)
         return _Sender(principal, tenant, metadata)
 
-    def _refusal(self, route: Route, error: Exception) -> Refusal:
+    def _refusal(self, route: Route, error: BaseException) -> Refusal:
         if not isinstance(error, MeterlineError):
             self._log.error("answering a call failed", method=route.method.path, error=described(error))
         return refusals.of_error(error)
@@ -132,7 +132,7 @@ class Calls(grpc.GenericRpcHandler):
                     message = decompress(encoding, (message,), self._limit, reservation.take)
                 call = Call(sender.metadata, message, sender.principal, sender.tenant, self._clock.now_ns())
                 return self._stored(route, call, reservation)
-        except Exception as error:  # noqa: BLE001  # it must not become UNKNOWN
+        except BaseException as error:  # noqa: BLE001  # it must not become UNKNOWN; a panic in Rust is no Exception
             return self._refusal(route, error), 0
 
     def _stored(self, route: Route, call: Call, reservation: Reservation) -> bytes | tuple[Refusal, int]:
@@ -158,7 +158,7 @@ class Calls(grpc.GenericRpcHandler):
             return route.method.decode(call), False
         except MeterlineError:
             raise
-        except Exception as error:
+        except BaseException as error:
             condemned = self._poison.blame(path, call.message)
             self._log.error("decoding a call failed", method=path, error=described(error), quarantined=condemned)
             if condemned:

@@ -213,7 +213,7 @@ class Exchange:
         """
         Put what the intake answered in the endpoint's words.
         """
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             return self._refused(outcome)  # raised here, it would be a cycle with this frame that keeps the body alive
         answer, request = outcome.answer, outcome.request
         refusal = refusals.of_answer(answer)
@@ -233,7 +233,7 @@ class Exchange:
             self._complain("wording an answer failed", error)
             return Reply(200)
 
-    def _refused(self, error: Exception) -> Reply:
+    def _refused(self, error: BaseException) -> Reply:
         if isinstance(error, RefusedError):
             self.headers.update(error.headers)
             return self._refuse(error.refusal)
@@ -256,7 +256,7 @@ class Exchange:
         route.counters.refuse(str(reply.status), points)
         return reply
 
-    def _complain(self, event: str, error: Exception) -> None:
+    def _complain(self, event: str, error: BaseException) -> None:
         self.site.log.error(event, path=self.head.path, error=described(error))
 
     def _encoding(self) -> str:

@@ -37,14 +37,14 @@ class Stored(NamedTuple):
     answer: Answer
 
 
-Outcome = Stored | Exception
+Outcome = Stored | BaseException
 Identify = Callable[[bytes], Sender]
 
 
 @dataclass(slots=True)
 class Job:
     """
-    One request. ``done`` is called once, from any thread; the bytes stay reserved until then.
+    One request. ``done`` is called once that counts, from any thread; the bytes stay reserved until then.
     """
 
     part: Part
@@ -67,14 +67,12 @@ class Job:
             request = self._request()
             decoded = self._decoded(request)
             self._account(request, decoded)
+            intake, receiver = self.part.context.intake, self.part.receiver
+            store(intake, receiver, request.principal, decoded, lambda a: self._finish(Stored(request, decoded, a)))
         except MeterlineError as error:
             self._finish(error.with_traceback(None))  # through its frames and ``done`` it would keep the body alive
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is becomes an answer
+        except BaseException as error:  # noqa: BLE001 - whatever it is becomes an answer; a panic in Rust is no Exception
             self._finish(error)
-            return
-        intake, receiver = self.part.context.intake, self.part.receiver
-        store(intake, receiver, request.principal, decoded, lambda a: self._finish(Stored(request, decoded, a)))
 
     def _request(self) -> Request:
         received_at = self.part.context.clock.now_ns()
@@ -89,10 +87,10 @@ class Job:
             return self.endpoint.decode(request)
         except MeterlineError:
             raise
-        except Exception as error:  # noqa: BLE001 - see Poison
+        except BaseException as error:  # noqa: BLE001 - see Poison
             return self._blamed(request, error)
 
-    def _blamed(self, request: Request, error: Exception) -> Decoded:
+    def _blamed(self, request: Request, error: BaseException) -> Decoded:
         path = self.head.path
         condemned = self.poison.blame(f"{self.part.receiver}:{path}", request.body)
         self.part.context.log.error("decoding a request failed", condemned=condemned, path=path, error=described(error))
