@@ -17,6 +17,7 @@ from meterline.kernel import canonical
 from meterline.kernel.canonical import BadValueError
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Bad
+from meterline.kernel.wire import put_len
 from meterline.testing.kernel import KernelHarness
 from meterline.testing.otlp import Metrics, Point, put_value
 
@@ -157,6 +158,15 @@ def test_oneof_and_merge() -> None:
     twice = wire([1]) + wire([2])
     merged = AnyValue.FromString(twice)
     assert [item.int_value for item in merged.array_value.values] == canonical.any_value(twice, 0, len(twice)) == [1, 2]
+
+
+@pytest.mark.parametrize("member", ["array", "map"])
+def test_many_parts_of_one_value(member: str) -> None:
+    """An array or a map that comes in two hundred thousand parts costs what its bytes do, not each part all before it."""
+    item = put_len(1, put_len(1, b"x"))
+    value = put_len(5 if member == "array" else 6, item) * 200_000
+    read = canonical.any_value(value, 0, len(value))
+    assert read == (["x"] * 200_000 if member == "array" else {"x": None})
 
 
 def test_what_rules_see() -> None:

@@ -109,13 +109,18 @@ def _items(buf: bytes, a: int, b: int, depth: int) -> list[_Item]:
 
 
 def _array(merged: Value, items: list[_Item], depth: int) -> Value:
-    return [*(merged or ()), *(any_value(*item, depth) for item in items)]
+    """
+    Read more items; what a part before this one had is added to in place, as parts may be as many as bytes.
+    """
+    found = merged if isinstance(merged, list) else []
+    found.extend(any_value(*item, depth) for item in items)
+    return found
 
 
 def _map(merged: Value, items: list[_Item], depth: int) -> Value:
-    entries: dict[str, Value] = dict(merged or {})
-    entries.update(key_value(*item, depth) for item in items)
-    return entries
+    found = merged if isinstance(merged, dict) else {}
+    found.update(key_value(*item, depth) for item in items)
+    return found
 
 
 _NESTED: Final[Mapping[int, Callable[[Value, list[_Item], int], Value]]] = {5: _array, 6: _map}

@@ -213,8 +213,11 @@ def log_record(buf: bytes) -> LogRecord:
     Find the fields of a LogRecord; a repeated body merges, as protobuf says. Raises UndecodableError.
     """
     record = LogRecord(buf)
+    bodies = []
     for number, kind, a, b, _ in fields(buf, 0, len(buf)):
-        if kind == LEN:
+        if kind == LEN and number == 5:
+            bodies.append(buf[a:b])
+        elif kind == LEN:
             _log_bytes(record, number, buf[a:b])
         elif kind == I64 and number == 1:
             record.time = _FIXED.unpack_from(buf, a)[0]
@@ -222,14 +225,13 @@ def log_record(buf: bytes) -> LogRecord:
             record.observed = _FIXED.unpack_from(buf, a)[0]
         elif kind == VARINT and number == 2:
             record.severity_number = a & _U32
+    record.body = b"".join(bodies) if bodies else None
     return record
 
 
 def _log_bytes(record: LogRecord, number: int, payload: bytes) -> None:
     if number == 6:
         record.attributes.append(payload)
-    elif number == 5:
-        record.body = payload if record.body is None else record.body + payload
     elif number == 3:
         record.severity_text = payload
     elif number == 12:
