@@ -112,6 +112,8 @@ def test_a_look_up_does_the_same_for_any_token(make: Any, monkeypatch: pytest.Mo
     assert [(len(first), len(second)) for first, second in compared] == [(32, 32)] * 3
     held = repr([vars(authenticator), vars(authenticator._ring)])
     assert TOKEN not in held
+    digests = {hashlib.sha256(f"{TOKEN}{n}".encode()).digest() for n in range(50)}
+    assert not digests & set(authenticator._ring._keys), "where a key stands in the table is a secret of the process"
 
 
 def test_a_key_ends_when_it_says(make: Any, clock: Any) -> None:
