@@ -4,7 +4,6 @@ Real clients of the forward protocol into a real gateway: what they were told is
 
 import json
 import random
-import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,13 +38,7 @@ class ForwardSite(Site):
     A gateway with the forward receiver in place of OTLP's.
     """
 
-    options = ""
-
-    def configure(self, *, grpc: str = "", ledger: str = "", top: str = "") -> None:
-        super().configure(grpc=grpc, ledger=ledger, top=top)
-        receiver = f"receivers: {{fluent_forward: {{endpoint: 127.0.0.1:{self.port}{self.options}}}}}"
-        text = re.sub(r"^receivers: .*$", receiver, self.config.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        self.config.write_text(text, encoding="utf-8")
+    receiver = "fluent_forward"
 
 
 class GuardedSite(ForwardSite):

@@ -2,7 +2,6 @@
 A real client of Loki against a real gateway: pino-loki, the transport of Node's logger.
 """
 
-import re
 import subprocess
 from collections import Counter
 from decimal import Decimal
@@ -40,11 +39,7 @@ class LokiSite(Site):
     A gateway with the Loki receiver in place of OTLP's.
     """
 
-    def configure(self, *, grpc: str = "", ledger: str = "", top: str = "") -> None:
-        super().configure(grpc=grpc, ledger=ledger, top=top)
-        receiver = f"receivers: {{loki: {{endpoint: 127.0.0.1:{self.port}}}}}"
-        text = re.sub(r"^receivers: .*$", receiver, self.config.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        self.config.write_text(text, encoding="utf-8")
+    receiver = "loki"
 
 
 def send(port: int) -> None:

@@ -51,13 +51,7 @@ class WriteSite(Site):
     A gateway with the Prometheus receiver in place of OTLP's.
     """
 
-    options = ""
-
-    def configure(self, *, grpc: str = "", ledger: str = "", top: str = "") -> None:
-        super().configure(grpc=grpc, ledger=ledger, top=top)
-        receiver = f"receivers: {{prometheus: {{endpoint: 127.0.0.1:{self.port}{self.options}}}}}"
-        text = re.sub(r"^receivers: .*$", receiver, self.config.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        self.config.write_text(text, encoding="utf-8")
+    receiver = "prometheus"
 
     @property
     def url(self) -> str:

@@ -4,7 +4,6 @@ A real Collector's remote write exporter against a real gateway that is killed m
 
 import json
 import random
-import re
 import time
 from collections import Counter
 from decimal import Decimal
@@ -37,11 +36,7 @@ class WriteSite(Site):
     A gateway with the Prometheus receiver in place of OTLP's.
     """
 
-    def configure(self, *, grpc: str = "", ledger: str = "", top: str = "") -> None:
-        super().configure(grpc=grpc, ledger=ledger, top=top)
-        receiver = f"receivers: {{prometheus: {{endpoint: 127.0.0.1:{self.port}}}}}"
-        text = re.sub(r"^receivers: .*$", receiver, self.config.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        self.config.write_text(text, encoding="utf-8")
+    receiver = "prometheus"
 
 
 def exporting(folder: Path, url: str, version: str) -> tuple[Program, int]:

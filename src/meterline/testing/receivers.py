@@ -19,7 +19,7 @@ import random
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -29,6 +29,7 @@ from typing import Any, Final
 import structlog
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from meterline._proto.meterline.usage.v1.usage_pb2 import RecordUsageRequest
 from meterline.api import Format, Receiver, ReceiverContext, SystemClock
@@ -112,20 +113,21 @@ class Harness(ABC):
 def _metric_ids(body: bytes) -> list[str]:
     request = ExportMetricsServiceRequest.FromString(body)
     metrics = [m for r in request.resource_metrics for s in r.scope_metrics for m in s.metrics]
-    return [_id_of(point) for metric in metrics for point in metric.sum.data_points]
+    return [_id_of(point.attributes) for metric in metrics for point in metric.sum.data_points]
 
 
 def _log_ids(body: bytes) -> list[str]:
     request = ExportLogsServiceRequest.FromString(body)
-    return [_id_of(log) for r in request.resource_logs for s in r.scope_logs for log in s.log_records]
+    logs = [log for r in request.resource_logs for s in r.scope_logs for log in s.log_records]
+    return [_id_of([*log.attributes, *log.body.kvlist_value.values]) for log in logs]
 
 
 def _usage_ids(body: bytes) -> list[str]:
     return [item.metadata[ID_KEY] for item in RecordUsageRequest.FromString(body).items]
 
 
-def _id_of(point: Any) -> str:
-    values: list[str] = [pair.value.string_value for pair in point.attributes if pair.key in (ID_KEY, ID_LABEL)]
+def _id_of(pairs: Iterable[KeyValue]) -> str:
+    values = [pair.value.string_value for pair in pairs if pair.key in (ID_KEY, ID_LABEL)]
     assert len(values) == 1, f"a point arrived with {len(values)} ids: {values}"
     return values[0]
 
@@ -330,8 +332,34 @@ class _Suite:
             receiver.stop(1)
 
 
-def receiver_suite(harness: Callable[[], Harness]) -> type[_Suite]:
+class _QuietSuite(_Suite):
+    """
+    The same for a protocol that has no word for points in quarantine.
+    """
+
+    def test_points_in_quarantine_are_counted_to_the_sender(self) -> None:
+        """
+        A request is stored when all of it is, be it in quarantine.
+        """
+        harness = self.make()
+        with running(harness, Script(partial=1)) as (receiver, intake):
+            connection = harness.connect(receiver.endpoints)
+            assert connection.send(["1", "2"]) == Reply(Fate.STORED)
+            connection.close()
+        assert intake.books.quarantined.total() > 0
+
+    def test_all_at_random(self) -> None:
+        """
+        With every kind of answer mixed that the sender is told, sent = stored + refused.
+        """
+        assert self._balance(Script(stored=4, retry=3, undecodable=1)).stored
+
+
+def receiver_suite(harness: Callable[[], Harness], *, tells_rejected: bool = True) -> type[_Suite]:
     """
     Return a pytest class that runs the contract on receivers made by this harness.
+
+    ``tells_rejected``: answers have a number of points in quarantine.
     """
-    return type(f"Test{getattr(harness, '__name__', 'Receiver')}", (_Suite,), {"make": staticmethod(harness)})
+    suite = _Suite if tells_rejected else _QuietSuite
+    return type(f"Test{getattr(harness, '__name__', 'Receiver')}", (suite,), {"make": staticmethod(harness)})

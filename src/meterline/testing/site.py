@@ -28,8 +28,12 @@ class Site:
     A config, its gateway, and what it makes. ``grpc`` and ``ledger`` are more options of those sections, ``top``
     more sections; with ``http`` it takes OTLP over HTTP too.
 
-    The gateway is not started here; leaving ``with site.gateway:`` kills it.
+    The gateway is not started here; leaving ``with site.gateway:`` kills it. A subclass may have another ``receiver`` than
+    OTLP's on the port, with ``options``.
     """
+
+    receiver = "otlp"
+    options = ""
 
     def __init__(
         self,
@@ -59,12 +63,9 @@ class Site:
         """
         Write the config again, with more options (``key: value`` lists of YAML); it holds from the next start.
         """
-        receiver = f"grpc: {{endpoint: 127.0.0.1:{self.port}" + (f", {grpc}" if grpc else "") + "}"
-        if self.http_port is not None:
-            receiver += f", http: {{endpoint: {self.http_target}}}"
         sections = [
             f"ledger: {{path: ./{LEDGER}" + (f", {ledger}" if ledger else "") + "}",
-            f"receivers: {{otlp: {{{receiver}}}}}",
+            f"receivers: {{{self.receiver}: {{{self._receiver(grpc)}}}}}",
             self._rules,
             "exporters:" if self._exporters else "",
             *(f"  {name}: {options}" for name, options in self._exporters.items()),
@@ -75,10 +76,16 @@ class Site:
         ]
         self.config.write_text("\n".join(sections) + "\n", encoding="utf-8")
 
+    def _receiver(self, grpc: str) -> str:
+        if self.receiver != "otlp":
+            return f"endpoint: {self.target}{self.options}"
+        section = f"grpc: {{endpoint: {self.target}" + (f", {grpc}" if grpc else "") + "}"
+        return section if self.http_port is None else f"{section}, http: {{endpoint: {self.http_target}}}"
+
     @property
     def target(self) -> str:
         """
-        Return ``host:port`` of the OTLP/gRPC receiver.
+        Return ``host:port`` of the receiver; of OTLP/gRPC.
         """
         return f"127.0.0.1:{self.port}"
 

@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-
-from meterline.api import Answer, Format, Receiver, ReceiverContext, Status
+from meterline.api import Answer, Receiver, ReceiverContext, Status
 from meterline.receivers.files import FilesReceiver
 from meterline.receivers.files.config import FilesReceiverConfig
 from meterline.receivers.files.reader import FileReader
@@ -89,14 +87,6 @@ class FilesHarness(Harness):
 
     def connect(self, endpoints: Mapping[str, str]) -> Connection:
         return FileConnection(self._folder, self._told)
-
-    def ids(self, body: bytes, fmt: Format) -> list[str]:
-        assert fmt is Format.OTLP_LOGS
-        request = ExportLogsServiceRequest.FromString(body)
-        records = [log for r in request.resource_logs for s in r.scope_logs for log in s.log_records]
-        return [
-            pair.value.string_value for log in records for pair in log.body.kvlist_value.values if pair.key == ID_KEY
-        ]
 
 
 class TestFiles(receiver_suite(FilesHarness)):  # type: ignore[misc]  # made for this harness

@@ -4,7 +4,6 @@ The push endpoint: media types, answers, and what a gateway makes of lines that 
 
 import http.client
 import json
-import re
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -130,11 +129,7 @@ class PushSite(Site):
     A gateway with the Loki receiver in place of OTLP's.
     """
 
-    def configure(self, *, grpc: str = "", ledger: str = "", top: str = "") -> None:
-        super().configure(grpc=grpc, ledger=ledger, top=top)
-        receiver = f"receivers: {{loki: {{endpoint: 127.0.0.1:{self.port}}}}}"
-        text = re.sub(r"^receivers: .*$", receiver, self.config.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        self.config.write_text(text, encoding="utf-8")
+    receiver = "loki"
 
     def push(self, job: str, *values: Any) -> None:
         """

@@ -2,7 +2,7 @@
 The receiver contract kit on the OTLP receiver, for each signal and compression, with raw gRPC calls.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from meterline.api import Receiver, ReceiverContext
 from meterline.receivers.otlp import OtlpReceiver
+from meterline.testing.grpc_connection import GrpcConnection
 from meterline.testing.receivers import (
     ID_KEY,
     Connection,
@@ -54,29 +55,24 @@ def logs_request(ids: Sequence[str]) -> bytes:
     return request.SerializeToString()
 
 
-class _Client(Connection):
-    def __init__(self, endpoint: str, signal: str, compression: grpc.Compression) -> None:
-        options = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
-        self._channel = grpc.insecure_channel(endpoint, options=options, compression=compression)
-        self._signal = signal
-        self._call = self._channel.unary_unary(
-            f"/opentelemetry.proto.collector.{signal}.v1.{signal.title()}Service/Export"
-        )
+def metrics_rejected(answer: bytes) -> int:
+    """
+    Return how many points are in quarantine.
+    """
+    return ExportMetricsServiceResponse.FromString(answer).partial_success.rejected_data_points
 
-    def send(self, ids: Sequence[str]) -> Reply:
-        body = metrics_request(ids) if self._signal == "metrics" else logs_request(ids)
-        try:
-            answer = self._call(body, timeout=20)
-        except grpc.RpcError as error:
-            codes = {grpc.StatusCode.UNAVAILABLE: Fate.AGAIN, grpc.StatusCode.INVALID_ARGUMENT: Fate.REFUSED}
-            return Reply(codes[error.code()])
-        if self._signal == "metrics":
-            partial = ExportMetricsServiceResponse.FromString(answer).partial_success
-            return Reply(Fate.STORED, partial.rejected_data_points)
-        return Reply(Fate.STORED, ExportLogsServiceResponse.FromString(answer).partial_success.rejected_log_records)
 
-    def close(self) -> None:
-        self._channel.close()
+def logs_rejected(answer: bytes) -> int:
+    """
+    Return how many log records are in quarantine.
+    """
+    return ExportLogsServiceResponse.FromString(answer).partial_success.rejected_log_records
+
+
+CALLS: Mapping[str, tuple[Callable[[Sequence[str]], bytes], Callable[[bytes], int]]] = {
+    "metrics": (metrics_request, metrics_rejected),
+    "logs": (logs_request, logs_rejected),
+}
 
 
 class _Otlp(Harness):
@@ -88,7 +84,8 @@ class _Otlp(Harness):
         return OtlpReceiver("contract", config, context)
 
     def connect(self, endpoints: Mapping[str, str]) -> Connection:
-        return _Client(endpoints["grpc"], self.signal, self.compression)
+        path = f"/opentelemetry.proto.collector.{self.signal}.v1.{self.signal.title()}Service/Export"
+        return GrpcConnection(endpoints["grpc"], path, *CALLS[self.signal], self.compression)
 
 
 class Metrics(_Otlp):

@@ -3,7 +3,6 @@ Remote write through a whole gateway: what is billed of starts that come and go,
 """
 
 import http.client
-import re
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -33,11 +32,8 @@ class WriteSite(Site):
     A gateway with the Prometheus receiver in place of OTLP's, and requests to it.
     """
 
-    def configure(self, *, grpc: str = "", ledger: str = "", top: str = "") -> None:
-        super().configure(grpc=grpc, ledger=ledger, top=top)
-        receiver = f"receivers: {{prometheus: {{endpoint: 127.0.0.1:{self.port}, ha: {{failover_secs: 0.3}}}}}}"
-        text = re.sub(r"^receivers: .*$", receiver, self.config.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        self.config.write_text(text, encoding="utf-8")
+    receiver = "prometheus"
+    options = ", ha: {failover_secs: 0.3}"
 
     def write(self, *series: Written, v2: bool = True, metadata: tuple[tuple[str, int], ...] = ()) -> None:
         """

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import grpc
 import pytest
 import urllib3
 
@@ -14,10 +13,10 @@ from meterline._proto.meterline.usage.v1 import usage_pb2 as pb
 from meterline.api import Receiver, ReceiverContext
 from meterline.receivers.usage import UsageReceiver
 from meterline.receivers.usage.grpc_api import PATH
+from meterline.testing.grpc_connection import GrpcConnection
 from meterline.testing.receivers import ID_KEY, Connection, Fate, Harness, Reply, receiver_suite
 
 _STATUS = {200: Fate.STORED, 503: Fate.AGAIN, 400: Fate.REFUSED}
-_CODES = {grpc.StatusCode.UNAVAILABLE: Fate.AGAIN, grpc.StatusCode.INVALID_ARGUMENT: Fate.REFUSED}
 
 
 class _Http(Connection):
@@ -38,25 +37,20 @@ class _Http(Connection):
         self._pool.clear()
 
 
-class _Grpc(Connection):
-    def __init__(self, endpoint: str) -> None:
-        options = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
-        self._channel = grpc.insecure_channel(endpoint, options=options)
-        self._call = self._channel.unary_unary(PATH)
+def request(ids: Sequence[str]) -> bytes:
+    """
+    Return a protobuf request with an item for each id.
+    """
+    items = [pb.UsageItem(customer_id="a", dimension_id="d", record_value="1", metadata={ID_KEY: each}) for each in ids]
+    return pb.RecordUsageRequest(items=items).SerializeToString()
 
-    def send(self, ids: Sequence[str]) -> Reply:
-        items = [
-            pb.UsageItem(customer_id="a", dimension_id="d", record_value="1", metadata={ID_KEY: each}) for each in ids
-        ]
-        try:
-            answer = self._call(pb.RecordUsageRequest(items=items).SerializeToString(), timeout=20)
-        except grpc.RpcError as error:
-            return Reply(_CODES[error.code()])
-        results = pb.RecordUsageResponse.FromString(answer).results
-        return Reply(Fate.STORED, sum(each.outcome == pb.USAGE_OUTCOME_QUARANTINED for each in results))
 
-    def close(self) -> None:
-        self._channel.close()
+def rejected(answer: bytes) -> int:
+    """
+    Return how many items are in quarantine.
+    """
+    results = pb.RecordUsageResponse.FromString(answer).results
+    return sum(each.outcome == pb.USAGE_OUTCOME_QUARANTINED for each in results)
 
 
 class JsonHarness(Harness):
@@ -100,7 +94,7 @@ class GrpcHarness(JsonHarness):
         """
         Return a client of it.
         """
-        return _Grpc(endpoints["grpc"])
+        return GrpcConnection(endpoints["grpc"], PATH, request, rejected)
 
 
 TestJson = receiver_suite(JsonHarness)
