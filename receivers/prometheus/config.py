@@ -22,7 +22,9 @@ class HaConfig(PluginConfig):
         description="The external label that tells them apart; never part of a series' identity.",
     )
     failover_secs: PositiveFloat = Field(
-        default=30.0, description="When nothing came from the elected server for so long, another one is elected."
+        default=30.0,
+        description="When nothing came from the elected server for so long, another one is elected; twice the scrape interval "
+        "or more.",
     )
     max_clusters: PositiveInt = Field(
         default=1_000, description="Clusters of one principal; with more alive at once, new ones are refused for now."

@@ -66,7 +66,7 @@ class Elections:
 
     def __init__(self, state: Mapping[str, bytes], clock: Clock, failover_secs: float, max_clusters: int) -> None:
         """
-        The remembered ones hold, and each has ``failover_secs`` from ``begin`` to be heard of.
+        The remembered ones hold, and each has ``failover_secs`` from now to be heard of.
         """
         self._clock = clock
         self._failover = failover_secs
@@ -84,15 +84,6 @@ class Elections:
                 self._owners[said["owner"]] += 1
         self._last_term = max((held.term for held in self._held.values()), default=0)
         self._last_term = max(self._last_term, clock.now_ns() // 10**9)
-
-    def begin(self) -> None:
-        """
-        Say that samples may come from now on: restoring the ledger may have taken longer than a failover.
-        """
-        now = self._clock.monotonic()
-        with self._lock:
-            for held in self._held.values():
-                held.seen = now
 
     def ask(self, principal: Principal, tenant: str, cluster: str, replica: str) -> Ballot:
         """

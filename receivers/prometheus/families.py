@@ -11,6 +11,8 @@ from typing import Final, TypeAlias
 from meterline.encodings.prometheus_types import UNKNOWN
 
 _PREFIX: Final = "family:"
+_MAX_NAME_BYTES: Final = 1_024
+"""Of a family whose type is remembered; nobody has longer names, and there may be many of them."""
 
 
 class _Known:
@@ -54,6 +56,8 @@ class Families:
         with self._lock:
             names = self._names(principal)
             for name, metric_type in said:
+                if len(name) > _MAX_NAME_BYTES:
+                    continue
                 place = (tenant, name.decode(errors="replace"))
                 known = names.get(place)
                 if known is None or known.metric_type != metric_type:

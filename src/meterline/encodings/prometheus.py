@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from meterline.api import Body, Format
 from meterline.encodings.otlp import CUMULATIVE, key_values, resource
 from meterline.encodings.prometheus_read import Entry, WriteRequest
-from meterline.encodings.prometheus_samples import STALE, ZERO, Histogram, Sample
+from meterline.encodings.prometheus_samples import STALE, ZERO, Histogram, Moment, Sample
 from meterline.encodings.prometheus_series import Fault, Series, Shape, pairs_of
 from meterline.encodings.prometheus_types import GAUGE_HISTOGRAM, HISTOGRAM, Kind
 from meterline.encodings.protobuf import length_delimited, number, text
@@ -24,6 +24,9 @@ from meterline.errors import TooLargeError
 MAX_BYTES: Final = 128 * 1024 * 1024
 OLDEST_START_MS: Final = 400 * 86_400_000
 """A series that began longer before its sample than this is not new: its start is not looked at."""
+
+MAX_AHEAD_MS: Final = 3_600_000
+"""A sample that begins to count at most so much later than it was taken says nothing yet: the clock of the target is ahead."""
 
 _NO_VALUE: Final = b"\x40\x01"  # flags: no recorded value
 _SUM: Final = number(2, CUMULATIVE) + number(3, 1)
@@ -94,31 +97,30 @@ class _Group:
         Append a sample whose moment has a head.
         """
         value, moment = sample
-        if value == STALE:
+        if value == STALE or (moment.start and self.counts and not self._begun(series, moment)):
             self._point(series, moment.head[:-1] + _NO_VALUE)
-            return
-        if moment.start and self.counts:
-            self.begin(series, moment.start, moment.ms)
-        self.pieces += (series.head, moment.head, value, series.attributes)
+        else:
+            self.pieces += (series.head, moment.head, value, series.attributes)
 
-    def begin(self, series: Series, start: int, ms: int) -> None:
+    def _begun(self, series: Series, moment: Moment) -> bool:
         """
         Append the reading of 0 at a start: a nanosecond later, where no sample stands that was taken at that instant.
+
+        Return False for a sample before its start: taken as a reading, it would be billed again in the next one's total.
         """
+        start, ms = moment.start, moment.ms
         if max(0, ms - OLDEST_START_MS) < start < ms:
             self._point(series, b"\x19" + struct.pack("<Q", start * 1_000_000 + 1) + b"\x21" + ZERO)
+        return not ms < start <= ms + MAX_AHEAD_MS
 
     def observe(self, series: Series, observed: Histogram, value: bytes) -> None:
         """
         Append the count or the sum of a histogram; of a stale one, whose sum says so, the end of both.
         """
-        time = observed.moment.head[:-1]
-        if observed.total[1:] == STALE:
-            self._point(series, time + _NO_VALUE)
-            return
-        if observed.moment.start and self.counts:
-            self.begin(series, observed.moment.start, observed.moment.ms)
-        self._point(series, time + value)
+        moment, stale = observed.moment, observed.total[1:] == STALE
+        if stale or (moment.start and self.counts and not self._begun(series, moment)):
+            value = _NO_VALUE
+        self._point(series, moment.head[:-1] + value)
 
     def _point(self, series: Series, front: bytes) -> None:
         self.pieces.append(length_delimited(1, front + series.attributes))
@@ -162,8 +164,8 @@ class _Work:
         """
         Take a native histogram as the two series of a classic one that can be billed, ``_count`` and ``_sum``.
         """
-        if not histogram.observed or not histogram.moment.head:
-            fault = _bad_time(histogram.moment.ms) if histogram.observed else _NO_COUNT
+        fault = _fault(histogram)
+        if fault is not None:
             self._reject(entry, fault, [histogram])
             return
         shape = entry.series.shape._replace(metric_type=GAUGE_HISTOGRAM if histogram.gauge else HISTOGRAM)
@@ -207,6 +209,15 @@ class _Work:
                 said = {"prometheus.type": verdict.kind, **({"meterline.term": verdict.term} if verdict.term else {})}
                 data = length_delimited(7, b"".join(group.pieces) + _SUM)
                 yield text(1, name) + data + key_values(12, said)
+
+
+def _fault(histogram: Histogram) -> Fault | None:
+    """
+    Say what is wrong with a histogram. A stale one needs no count.
+    """
+    if not histogram.observed and histogram.total[1:] != STALE:
+        return _NO_COUNT
+    return None if histogram.moment.head else _bad_time(histogram.moment.ms)
 
 
 def _bad_time(ms: int) -> Fault:

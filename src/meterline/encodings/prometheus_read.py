@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
-from meterline.encodings.prometheus_samples import Histogram, Moment, Sample, Walk
+from meterline.encodings.prometheus_samples import Histogram, Moment, Sample, Walk, moment_of
 from meterline.encodings.prometheus_series import MAX_LABELS, TOO_MANY, Fault, Key, Series, SeriesReader, faulty
 from meterline.encodings.protobuf import length_delimited
 from meterline.encodings.protobuf import varint as encoded
@@ -134,7 +134,7 @@ def _key_v2(parts: _Parts, symbols: Sequence[bytes]) -> Key | Fault:
 
 
 def _since(moment: Moment, created: int) -> Moment:
-    return moment if moment.start else moment._replace(start=created)
+    return moment if moment.start else moment_of(moment.ms, created)
 
 
 def _parts(walk: Walk, pos: int, end: int, labels: _Labels, other: _Other) -> _Parts:

@@ -20,6 +20,7 @@ MAX_ITEMS: Final = 250_000
 
 _NS_PER_MS: Final = 1_000_000
 _MAX_TIME: Final = 2**64 - 1
+_BEHIND_ZERO_NS: Final = 2  # the reading of 0 stands 1 ns after a start
 _RESET_HINT_GAUGE: Final = 3
 
 
@@ -164,8 +165,9 @@ def _count(value: int) -> bytes:
 
 def moment_of(ms: int, start: int) -> Moment:
     """
-    Return when a sample was taken.
+    Return when a sample was taken. One that is taken at its own start says where counting begins (OTLP's true reset point), and
+    stands behind the reading of 0 that later samples bring for this start.
     """
-    time = ms * _NS_PER_MS
+    time = ms * _NS_PER_MS + (_BEHIND_ZERO_NS if start == ms > 0 else 0)
     head = b"\x19" + struct.pack("<Q", time) + b"\x21" if 0 <= time <= _MAX_TIME else b""
     return Moment(head, ms, start)

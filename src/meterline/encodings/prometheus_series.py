@@ -17,6 +17,9 @@ MAX_CACHED_BYTES: Final = 32 * 1024 * 1024
 MAX_LABELS: Final = 1_024
 """Of one series; what a sender may send is fewer still (``Limits.max_attributes``)."""
 
+MAX_PAIR_BYTES: Final = 1_024
+"""Of the name of a cluster or a replica: elections remember both."""
+
 _MAX_CACHED_KEY: Final = 65_536
 _ENTRY_BYTES: Final = 600  # of the objects around the bytes
 _POINT_BYTES: Final = 18  # a time and a value, each with its tag
@@ -62,6 +65,10 @@ class Series:
 
 
 TOO_MANY: Final = Fault("too_many_attributes", f"reading labels: there are more than {MAX_LABELS:,}")
+
+TOO_LONG: Final = Fault(
+    "value_too_long", f"reading labels: the cluster's or the replica's has more than {MAX_PAIR_BYTES:,} bytes"
+)
 
 _NOTHING: Final = Shape("", "", "", 0, False)
 
@@ -110,9 +117,12 @@ class SeriesReader:
             return faulty(fault)
         labels = {name.decode(): value.decode() for name, value in pairs if value}  # an empty value is no label
         replica = labels.pop(self._replica, "") if self._replica else ""
+        cluster = labels.get(self._cluster, "") if replica else ""
+        if max(len(replica.encode()), len(cluster.encode())) > MAX_PAIR_BYTES:
+            return faulty(TOO_LONG)
         shape = Shape(
             labels.pop("__name__"),
-            labels.get(self._cluster, "") if replica else "",
+            cluster,
             replica,
             metric_type or TYPES.get(labels.get("__type__", ""), 0),
             "quantile" in labels,

@@ -9,13 +9,14 @@ import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from meterline.api import TooLargeError, UndecodableError
-from meterline.encodings.prometheus import OLDEST_START_MS, Verdict, transcode
+from meterline.encodings.prometheus import MAX_AHEAD_MS, OLDEST_START_MS, Verdict, transcode
 from meterline.encodings.prometheus_read import read_v1, read_v2
 from meterline.encodings.prometheus_series import SeriesReader, Shape
 from meterline.testing.remote_write import (
     NAN_BITS,
     STALE_BITS,
     Written,
+    double,
     field,
     histogram,
     request_v1,
@@ -274,14 +275,46 @@ def test_a_start_is_a_reading_of_zero_just_after_it(where: str, back: Any) -> No
 
 def test_a_start_that_says_nothing_makes_no_reading(back: Any) -> None:
     """
-    At or after its sample, negative, or so long ago that the series is not new; and never of a gauge.
+    Negative, so long ago that the series is not new, or so far ahead that no clock is so wrong; and never of a gauge.
     """
-    starts = [MS, MS + 1, -1, MS - OLDEST_START_MS]
+    starts = [-1, MS - OLDEST_START_MS, MS + MAX_AHEAD_MS + 1]
     body = request_v2([Written(LABELS, [sample(7.0, MS, start) for start in starts])])
-    gauge = request_v2([Written(LABELS, [sample(7.0, MS, MS - 5)])])
+    gauge = request_v2([Written(LABELS, [sample(7.0, MS, MS + by) for by in (-5, 5)])])
 
-    assert len(back(_transcoded(body)).points("calls_total")) == len(starts)
-    assert len(back(_transcoded(gauge, Verdict("gauge"))).points("calls_total")) == 1
+    for made, count in ((_transcoded(body), len(starts)), (_transcoded(gauge, Verdict("gauge")), 2)):
+        points = back(made).points("calls_total")
+        assert [(point.time_unix_nano, point.as_double) for point in points] == [(NS, 7.0)] * count
+
+
+@pytest.mark.parametrize("where", ["sample", "series"])
+def test_a_sample_at_its_own_start_stands_behind_the_reading_of_zero(where: str, back: Any) -> None:
+    """
+    Such a start is made up: the counter has a value already, which the next sample must not bill from 0.
+    """
+    of_sample, of_series = (MS, 0) if where == "sample" else (0, MS)
+    samples = [sample(7.0, MS, of_sample), sample(9.0, MS + 10, of_sample)]
+
+    points = back(_transcoded(request_v2([Written(LABELS, samples, created=of_series)]))).points("calls_total")
+
+    assert [(point.time_unix_nano, point.as_double) for point in points] == [
+        (NS + 2, 7.0),
+        (NS + 1, 0.0),
+        (NS + 10_000_000, 9.0),
+    ]
+
+
+@pytest.mark.parametrize("ahead", [1, MAX_AHEAD_MS])
+def test_a_sample_before_its_start_has_no_value(ahead: int, back: Any) -> None:
+    """
+    The target's clock is ahead of the server's: what it reads is in the total of the first sample after the start.
+    """
+    native = histogram(4, 2.5, MS, start=MS + ahead)
+    body = request_v2([Written(LABELS, [sample(7.0, MS, MS + ahead)]), Written({"__name__": "d"}, histograms=[native])])
+
+    found = back(_transcoded(body))
+
+    points = [point for metric in found.metrics for point in metric.sum.data_points]
+    assert [(point.time_unix_nano, point.flags, point.WhichOneof("value")) for point in points] == [(NS, 1, None)] * 3
 
 
 COUNTER = Verdict("counter")
@@ -319,11 +352,12 @@ def test_a_native_histogram_is_count_and_sum_of_a_classic_one(read: Any) -> None
     assert (found.made.samples, found.made.histograms) == (0, 2)
 
 
-def test_a_stale_native_histogram_ends_both_series(read: Any) -> None:
+@pytest.mark.parametrize("stale", [histogram(0, STALE_BITS, MS), double(3, STALE_BITS) + varint(15 << 3) + varint(MS)])
+def test_a_stale_native_histogram_ends_both_series(read: Any, stale: bytes) -> None:
     """
-    Its sum carries the marker.
+    Its sum carries the marker; whether it has a count says nothing.
     """
-    found = read([Written({"__name__": "d"}, histograms=[histogram(0, STALE_BITS, MS)])])
+    found = read([Written({"__name__": "d"}, histograms=[stale])])
 
     assert [
         (point.flags, point.WhichOneof("value")) for metric in found.metrics for point in metric.sum.data_points
@@ -449,6 +483,20 @@ def test_more_labels_than_anybody_has_reject_their_series_alone(read: Any) -> No
     found = read([Written({**LABELS, **many}, [sample(1.0, MS)]), Written(LABELS, [sample(1.0, MS)])])
 
     assert [reason for reason, _ in found.rejects] == ["too_many_attributes"]
+    assert len(found.points("calls_total")) == 1
+
+
+@pytest.mark.parametrize("label", ["cluster", "__replica__"])
+def test_names_of_pairs_that_are_too_long_to_remember_reject_their_series_alone(read: Any, label: str) -> None:
+    """
+    Each election keeps them, on disk too.
+    """
+    pair = {**LABELS, "cluster": "eu", "__replica__": "a"}
+    series = [Written({**pair, label: "\u00e9" * size}, [sample(1.0, MS)]) for size in (512, 513)]
+
+    found = read(series)
+
+    assert [reason for reason, _ in found.rejects] == ["value_too_long"]
     assert len(found.points("calls_total")) == 1
 
 

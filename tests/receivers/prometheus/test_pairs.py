@@ -130,19 +130,6 @@ def test_after_a_restart_the_remembered_one_has_time_to_come(written: Any, clock
     assert terms(site.send([of("b")])) > [first.term]
 
 
-def test_the_grace_begins_when_samples_may_come(written: Any, clock: Any) -> None:
-    """
-    However long the ledger takes to be restored.
-    """
-    site = written()
-    site.send([of("a")])
-    site.start()
-    clock.secs += 3600
-    site.endpoint.elections.begin()
-
-    assert site.send([of("b")]) == []
-
-
 def test_no_term_comes_twice_even_if_elections_are_forgotten(written: Any, clock: Any) -> None:
     """
     The kernel would take the skew between two writers of one term for a reset.

@@ -254,6 +254,19 @@ def test_the_number_of_families_is_bounded(written: Any) -> None:
     assert len(site.endpoint.families) == 2
 
 
+def test_names_that_are_too_long_are_not_remembered(written: Any) -> None:
+    """
+    Many of them would fill the memory, and the ledger.
+    """
+    site = written()
+    long = {size: "n" * size for size in (1_024, 1_025)}
+
+    site.send([], metadata=[(name, 1) for name in long.values()])
+
+    assert [site.send([series(name)])[0].kind for name in long.values()] == ["counter", "unknown"]
+    assert len(site.disk) == 1
+
+
 def test_pairs_can_be_switched_off(written: Any) -> None:
     """
     Then the replica's label is like any other.
