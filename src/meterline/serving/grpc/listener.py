@@ -17,6 +17,7 @@ from meterline.serving.auth import Authenticator
 from meterline.serving.config import GrpcListenerConfig
 from meterline.serving.counters import SignalCounters
 from meterline.serving.exposure import require_guarded
+from meterline.serving.faults import described
 from meterline.serving.grpc.calls import Calls
 from meterline.serving.grpc.certificates import Handshakes
 from meterline.serving.grpc.health import Health
@@ -173,13 +174,20 @@ class GrpcListener:
         Tell those who watch our health of changes; look after the certificate between connections, and after the threads.
         """
         while not self._stopping.wait(_WATCH_SECS):
-            self._health.refresh()
-            if self._certificates is not None:
-                self._certificates.refresh()
-            if self._pool.exhausted and (count := self._calls.inbox.cancel_stalled(STALLED_SECS)):
-                self._context.log.warning(
-                    "cancelled calls that kept their request back while others waited", calls=count
-                )
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - without it no stalled call would ever be cancelled again
+                self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        self._context.log.error("looking after connections failed", endpoint=self.endpoint, error=described(error))
+
+    def _look(self) -> None:
+        if self._pool.exhausted and (count := self._calls.inbox.cancel_stalled(STALLED_SECS)):
+            self._context.log.warning("cancelled calls that kept their request back while others waited", calls=count)
+        self._health.refresh()
+        if self._certificates is not None:
+            self._certificates.refresh()
 
     def remove(self, part: Part, grace_secs: float) -> None:
         """
@@ -189,7 +197,9 @@ class GrpcListener:
             if part.leaving or self.closed:
                 return
             last = all(other is part or other.leaving for other in self._routes.parts)
-            part.leaving = not last
+            if last:
+                self._stopping.set()  # and nobody leaves any more
+            part.leaving = not last  # the last one's calls are ended by the core
         if last:
             self.stop(grace_secs)
         else:
