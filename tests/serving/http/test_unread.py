@@ -2,7 +2,10 @@
 Bodies that are refused before, or while, they are read.
 """
 
+import asyncio
+import errno
 import socket
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -65,6 +68,27 @@ def send_for_ever(sock: socket.socket) -> None:
     """
     for _ in range(200):
         sock.sendall(bytes(MIB))
+
+
+def test_a_sender_that_is_gone_when_its_refusal_is_written(open_rig: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    That half of the connection cannot be closed any more is nothing to report.
+    """
+    rig = open_rig(**LIMITS)
+    closed = threading.Event()
+
+    def gone(_transport: asyncio.Transport) -> None:
+        closed.set()
+        raise OSError(errno.ENOTCONN, "gone")
+
+    monkeypatch.setattr("asyncio.selector_events._SelectorSocketTransport.write_eof", gone)
+    sock = rig.connect()
+    sock.sendall(head(2 * MIB))
+    assert rig.read(sock).status == 413
+    assert closed.wait(WAIT_SECS)
+    sock.close()
+    wait_until(lambda: rig.sample("meterline_receiver_connections") == 0, WAIT_SECS, "the end of the connection")
+    assert rig.log == []
 
 
 def test_chunks_over_the_limit_are_refused_while_they_come(open_rig: Opener) -> None:

@@ -163,7 +163,8 @@ class Connection(web.RequestHandler):
         """
         self.enter(Phase.ANSWER, _LINGER_SECS)
         if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
+            with suppress(OSError):  # it may be gone already
+                self.transport.write_eof()
         self._unread = request.content
         room = 2 * self._config.max_request_bytes
         with suppress(Exception):  # whatever it is, the connection is closed next
