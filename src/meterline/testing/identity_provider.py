@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +32,8 @@ def make_key(algorithm: str) -> Any:
 
 class IdentityProvider:
     """
-    ``documents`` is what it answers, by path; a value that is bytes is sent as it is, an int as a status without a body.
+    ``documents`` is what it answers, by path; a value that is bytes is sent as it is, an int as a status without a body, a
+    pair as a status with a body.
     """
 
     audience = "meterline"
@@ -92,18 +94,24 @@ class IdentityProvider:
         return jwt.encode(written, key, algorithm, headers={"kid": kid, **(header or {})})
 
 
+def _answer(document: Any) -> tuple[int, bytes]:
+    if isinstance(document, int):
+        return document, b""
+    status, content = document if isinstance(document, tuple) else (200, document)
+    return status, content if isinstance(content, bytes) else json.dumps(content).encode()
+
+
 def _handler(provider: IdentityProvider) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             provider.requests.append(self.path)
             provider.answering.wait(20)
-            document = provider.documents.get(self.path, 404)
-            body = document if isinstance(document, bytes) else json.dumps(document).encode()
-            self.send_response(document if isinstance(document, int) else 200)
+            status, body = _answer(provider.documents.get(self.path, 404))
+            self.send_response(status)
             self.send_header("Location", f"{provider.issuer}{DISCOVERY}")
-            self.send_header("Content-Length", str(0 if isinstance(document, int) else len(body)))
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if not isinstance(document, int):
+            with suppress(OSError):  # whoever asked may have heard enough
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name

@@ -465,11 +465,11 @@ def test_a_remembered_token_ends_in_time(oidc: Any, provider: IdentityProvider, 
         (DISCOVERY, b"[]"),
         (DISCOVERY, b"[" * 100_000),
         (DISCOVERY, 404),
-        (DISCOVERY, 302),
         (DISCOVERY, {"issuer": "https://other.example", "jwks_uri": "https://other.example/keys"}),
         (DISCOVERY, {"jwks_uri": 7}),
         (KEYS, {}),
         (KEYS, {"keys": "x"}),
+        (KEYS, (500, {"keys": []})),
         (KEYS, gzip.compress(b'{"keys": []}')),
         (KEYS, b'{"keys": []}' + b" " * jwks.MAX_DOCUMENT_BYTES),
     ],
@@ -484,6 +484,19 @@ def test_a_document_that_is_none_is_an_error_to_come_again_after(
 
     with pytest.raises(jwks.FetchError):
         jwks.fetch_keys(OidcConfig(issuer=provider.issuer, audience="a"))
+
+
+@pytest.mark.parametrize("path", [DISCOVERY, KEYS])
+def test_no_redirect_is_followed(provider: IdentityProvider, path: str) -> None:
+    """
+    Where the keys are is what the config and the issuer say, and nobody else.
+    """
+    provider.documents[path] = 302
+
+    with pytest.raises(jwks.FetchError, match="the status is 302"):
+        jwks.fetch_keys(OidcConfig(issuer=provider.issuer, audience="a"))
+
+    assert provider.requests == [DISCOVERY, KEYS][: 1 + (path == KEYS)]
 
 
 def test_a_long_document_is_not_read_to_its_end(provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch) -> None:
