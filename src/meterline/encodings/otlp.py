@@ -4,9 +4,10 @@ Writing OTLP export requests: what every receiver of another protocol ends in (o
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
-from meterline.encodings.protobuf import double, fixed64, length_delimited, number, sfixed64, text
+from meterline.encodings.protobuf import double, fixed64, length_delimited, number, pair, sfixed64, text
 from meterline.errors import UndecodableError
 
 MAX_DEPTH: Final = 128
@@ -16,6 +17,8 @@ INT64: Final = range(-(2**63), 2**63)
 MAX_TIME: Final = 2**64 - 1
 
 _PLAIN_DIGITS: Final = 100
+
+_EXEMPLARS: Final = {7: 5, 9: 8}
 
 DELTA: Final = 1
 CUMULATIVE: Final = 2
@@ -34,12 +37,12 @@ def _decimal(value: Decimal) -> bytes:
 
 
 _SCALARS: Final[Mapping[type, Callable[[Any], bytes]]] = {
-    str: lambda value: text(1, value),
+    str: partial(text, 1),
     bool: lambda value: number(2, value),
     int: _integer,
-    float: lambda value: double(4, value),
+    float: partial(double, 4),
     Decimal: _decimal,
-    bytes: lambda value: length_delimited(7, value),
+    bytes: partial(length_delimited, 7),
     type(None): lambda _: b"",
 }
 
@@ -68,8 +71,12 @@ def key_values(field: int, values: Mapping[Any, Any], depth: int = 0) -> bytes:
     Return a mapping as repeated KeyValue fields; keys are made text.
     """
     return b"".join(
-        length_delimited(field, text(1, str(key)) + length_delimited(2, any_value(value, depth)))
-        for key, value in values.items()
+        [
+            pair(
+                field, (key if type(key) is str else str(key)).encode("utf-8", "surrogatepass"), any_value(value, depth)
+            )
+            for key, value in values.items()
+        ]
     )
 
 
@@ -127,8 +134,15 @@ def number_point(
     if flags:
         parts.append(number(8, flags))
     if point_id:
-        parts.append(length_delimited(5, length_delimited(5, point_id)))
+        parts.append(own_identity(7, point_id))
     return b"".join(parts)
+
+
+def own_identity(data: int, point_id: bytes) -> bytes:
+    """
+    Return the field of a point of a sum (``data`` 7) or histogram (9) that says its identity, of 16 bytes.
+    """
+    return length_delimited(_EXEMPLARS[data], length_delimited(5, point_id))
 
 
 def gauge(name: str, points: Iterable[bytes], *, unit: str = "", metadata: bytes = b"") -> bytes:

@@ -5,7 +5,7 @@ Writing OTLP histograms and summaries (opentelemetry-proto 1.11), beside ``encod
 import struct
 from collections.abc import Iterable, Sequence
 
-from meterline.encodings.otlp import metric
+from meterline.encodings.otlp import metric, own_identity
 from meterline.encodings.protobuf import double, fixed64, length_delimited, number
 
 
@@ -40,7 +40,7 @@ def histogram_point(
     if bounds:
         parts.append(length_delimited(7, struct.pack(f"<{len(bounds)}d", *bounds)))
     if point_id:
-        parts.append(length_delimited(8, length_delimited(5, point_id)))
+        parts.append(own_identity(9, point_id))
     return b"".join(parts)
 
 

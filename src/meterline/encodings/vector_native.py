@@ -24,7 +24,7 @@ from meterline.encodings.otlp import key_values
 from meterline.encodings.protobuf_fields import LEN, fields
 from meterline.encodings.rejects import Reject
 from meterline.encodings.times import nanoseconds
-from meterline.encodings.vector_points import metric_of
+from meterline.encodings.vector_points import point_of
 from meterline.encodings.vector_values import plain, written
 from meterline.errors import TooLargeError
 
@@ -134,12 +134,12 @@ class _Request:
         return key_values(_ATTRIBUTES, attributes if uid else {**attributes, UID: self._identity(source, made).hex()})
 
     def _metric(self, metric: Metric) -> None:
-        source = _event_id(metric.metadata_full)
-        made, origin = metric_of(metric, b"")
+        common, point = point_of(metric)
+        source = _event_id(metric.metadata_full) if common.instant else b""
         if source:
-            made, origin = metric_of(metric, self._identity(source, made + origin.key()))
-        self._spend(len(made))
-        self._made.metric(made, origin)
+            point = point.identified(self._identity(source, point.alone(common.name) + common.origin.key()))
+        self._spend(len(common.name) + len(point.data))
+        self._made.point(common.name, point, common.origin)
 
     def _identity(self, source: bytes, made: bytes) -> bytes:
         """

@@ -7,21 +7,19 @@ from typing import Any, Final
 
 from meterline._proto.vector.vector_pb2 import Metric
 from meterline.encodings.events import vector_metrics as otlp
-from meterline.encodings.events.items import UNSUPPORTED_ITEM, ItemError, Origin, wrong
+from meterline.encodings.events.items import UNSUPPORTED_ITEM, ItemError, Point, wrong
 from meterline.encodings.events.vector_metrics import Tally, VectorMetric
 from meterline.encodings.otlp import MAX_TIME
 
 _PER_SECOND: Final = 10**9
 
 
-def metric_of(metric: Metric, point_id: bytes) -> tuple[bytes, Origin]:
+def point_of(metric: Metric) -> tuple[VectorMetric, Point]:
     """
-    Return an OTLP Metric, and where it is from. ``point_id``: 16 bytes for what has no window of its own, or b"".
-
-    Raises ItemError: no OTLP point says the same.
+    Return a metric's point, and what is known of it beside. Raises ItemError: no OTLP point says the same.
     """
-    common = VectorMetric(
-        name=metric.name,
+    common = otlp.vector_metric(
+        metric.name,
         incremental=metric.kind == Metric.Incremental,
         time=_time(metric),
         interval_ms=metric.interval_ms,
@@ -31,7 +29,7 @@ def metric_of(metric: Metric, point_id: bytes) -> tuple[bytes, Origin]:
     make = _MAKERS.get(metric.WhichOneof("value") or "")
     if make is None:
         raise ItemError(UNSUPPORTED_ITEM, "a metric whose value is a set, or of a kind that is not known")
-    return make(common, metric, point_id), otlp.origin_of(common)
+    return common, make(common, metric)
 
 
 def _time(metric: Metric) -> int:
@@ -54,15 +52,15 @@ def _tags(metric: Metric) -> dict[str, Any]:
     return dict(sorted(tags.items()))
 
 
-def _counter(common: VectorMetric, metric: Metric, point_id: bytes) -> bytes:
-    return otlp.counter_of(common, metric.counter.value, point_id)
+def _counter(common: VectorMetric, metric: Metric) -> Point:
+    return otlp.counter_of(common, metric.counter.value)
 
 
-def _gauge(common: VectorMetric, metric: Metric, point_id: bytes) -> bytes:
-    return otlp.gauge_of(common, metric.gauge.value, point_id)
+def _gauge(common: VectorMetric, metric: Metric) -> Point:
+    return otlp.gauge_of(common, metric.gauge.value)
 
 
-def _distribution1(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
+def _distribution1(common: VectorMetric, metric: Metric) -> Point:
     found = metric.distribution1
     if len(found.values) != len(found.sample_rates):
         raise wrong("it has not as many sample rates as values")
@@ -70,12 +68,12 @@ def _distribution1(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
     return otlp.histogram_of(common, otlp.tally_of_samples(samples))
 
 
-def _distribution2(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
+def _distribution2(common: VectorMetric, metric: Metric) -> Point:
     samples = ((sample.value, sample.rate) for sample in metric.distribution2.samples)
     return otlp.histogram_of(common, otlp.tally_of_samples(samples))
 
 
-def _histogram1(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
+def _histogram1(common: VectorMetric, metric: Metric) -> Point:
     found = metric.aggregated_histogram1
     if len(found.buckets) != len(found.counts):
         raise wrong("it has not as many counts as buckets")
@@ -83,8 +81,8 @@ def _histogram1(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
     return otlp.histogram_of(common, otlp.tally_of_buckets(buckets, found.count, found.sum))
 
 
-def _histogram(field: str) -> Callable[[VectorMetric, Metric, bytes], bytes]:
-    def make(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
+def _histogram(field: str) -> Callable[[VectorMetric, Metric], Point]:
+    def make(common: VectorMetric, metric: Metric) -> Point:
         found = getattr(metric, field)
         buckets = [(bucket.upper_limit, bucket.count) for bucket in found.buckets]
         return otlp.histogram_of(common, otlp.tally_of_buckets(buckets, found.count, found.sum))
@@ -92,7 +90,7 @@ def _histogram(field: str) -> Callable[[VectorMetric, Metric, bytes], bytes]:
     return make
 
 
-def _summary1(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
+def _summary1(common: VectorMetric, metric: Metric) -> Point:
     found = metric.aggregated_summary1
     if len(found.quantiles) != len(found.values):
         raise wrong("it has not as many values as quantiles")
@@ -100,8 +98,8 @@ def _summary1(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
     return otlp.summary_of(common, found.count, found.sum, pairs)
 
 
-def _summary(field: str) -> Callable[[VectorMetric, Metric, bytes], bytes]:
-    def make(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
+def _summary(field: str) -> Callable[[VectorMetric, Metric], Point]:
+    def make(common: VectorMetric, metric: Metric) -> Point:
         found = getattr(metric, field)
         pairs = ((at.quantile, at.value) for at in found.quantiles)
         return otlp.summary_of(common, found.count, found.sum, pairs)
@@ -109,14 +107,14 @@ def _summary(field: str) -> Callable[[VectorMetric, Metric, bytes], bytes]:
     return make
 
 
-def _sketch(common: VectorMetric, metric: Metric, _: bytes) -> bytes:
+def _sketch(common: VectorMetric, metric: Metric) -> Point:
     if not metric.sketch.HasField("agent_dd_sketch"):
         raise ItemError(UNSUPPORTED_ITEM, "a sketch of a kind that is not known")
     found = metric.sketch.agent_dd_sketch
     return otlp.histogram_of(common, Tally(found.count, found.sum))
 
 
-_MAKERS: Final[Mapping[str, Callable[[VectorMetric, Metric, bytes], bytes]]] = {
+_MAKERS: Final[Mapping[str, Callable[[VectorMetric, Metric], Point]]] = {
     "counter": _counter,
     "gauge": _gauge,
     "distribution1": _distribution1,

@@ -3,13 +3,13 @@ What is made of the items of one request, collected.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
 from meterline.api import Body, Format
 from meterline.encodings.json_text import written
-from meterline.encodings.otlp import key_values, resource
+from meterline.encodings.otlp import key_values, metric, own_identity, resource
 from meterline.encodings.protobuf import length_delimited
 from meterline.encodings.rejects import Reject, rejects
 
@@ -60,27 +60,78 @@ class Origin(NamedTuple):
     Where a metric says that it is from.
     """
 
-    resource: Mapping[str, Any]
-    scope: str
-    scope_version: str
-    scope_attributes: Mapping[str, Any]
+    resource: Mapping[str, Any] = {}
+    scope: str = ""
+    scope_version: str = ""
+    scope_attributes: Mapping[str, Any] = {}
 
     def key(self) -> bytes:
         """
         Return bytes that are equal for equal origins.
         """
-        return resource((), *self)
+        return _NOWHERE_KEY if self is NOWHERE else resource((), *self)
+
+    def within(self, tenant: Mapping[str, Any]) -> "Origin":
+        """
+        Return it with a tenant's attributes, which go before what it says itself.
+        """
+        return self._replace(resource={**{k: v for k, v in self.resource.items() if k not in tenant}, **tenant})
+
+
+NOWHERE: Final = Origin()
+_NOWHERE_KEY: Final = resource((), {})
+
+
+class Family(NamedTuple):
+    """
+    The points that may stand in one Metric, beside its name: its data's field, and what follows the points there.
+    """
+
+    field: int
+    tail: bytes = b""
+
+
+class Point(NamedTuple):
+    """
+    A data point message, and its family.
+    """
+
+    family: Family
+    data: bytes
+
+    def alone(self, name: str) -> bytes:
+        """
+        Return a Metric of this point alone.
+        """
+        return _metric(name, self.family, [self.data])
+
+    def identified(self, point_id: bytes) -> "Point":
+        """
+        Return it with an identity of its own, of 16 bytes; without, if that is b"".
+        """
+        return self._replace(data=self.data + own_identity(self.family.field, point_id)) if point_id else self
+
+
+def _metric(name: str, family: Family, points: Iterable[bytes]) -> bytes:
+    data = b"".join([length_delimited(1, point) for point in points])
+    return metric(name, "", family.field, data + family.tail)
 
 
 class Collector:
     """
     Collects what is made of items, in their order; ``finish`` gives the bodies.
+
+    Points are put together, one resource for each origin and one Metric for each name and family, since the kernel does in
+    one step what it has to do for a Metric. Those of one stream stay in the order in which they came.
     """
 
     def __init__(self, sent: Sent) -> None:
         self.sent = sent
+        self._tenant = resource_of(sent)
+        self._nowhere = NOWHERE.within(self._tenant)
+        self._nowhere_key = self._nowhere.key()
         self._logs = bytearray()  # of repeated fields: a list of millions of records would weigh more than they do
-        self._metrics: dict[bytes, tuple[Origin, list[bytes]]] = {}
+        self._origins: dict[bytes, tuple[Origin, dict[tuple[str, Family], list[bytes]]]] = {}
         self._rejects = bytearray()
         self._bodies: list[Body] = []
 
@@ -90,11 +141,17 @@ class Collector:
         """
         self._logs += length_delimited(2, record)
 
-    def metric(self, metric: bytes, origin: Origin) -> None:
+    def point(self, name: str, point: Point, origin: Origin = NOWHERE) -> None:
         """
-        Add a Metric message.
+        Add a point of the metric with this name.
         """
-        self._metrics.setdefault(origin.key(), (origin, []))[1].append(metric)
+        at, key = self._nowhere, self._nowhere_key
+        if origin is not NOWHERE:
+            at = origin.within(self._tenant)
+            key = at.key()
+        if key not in self._origins:
+            self._origins[key] = (at, {})
+        self._origins[key][1].setdefault((name, point.family), []).append(point.data)
 
     def bodies(self, bodies: Iterable[Body]) -> None:
         """
@@ -121,13 +178,15 @@ class Collector:
         """
         Return the bodies of all items.
         """
-        tenant = resource_of(self.sent)
         bodies = [*self._bodies]
-        if self._metrics:
-            groups = (resource(items, {**at.resource, **tenant}, *at[1:]) for at, items in self._metrics.values())
+        if self._origins:
+            groups = (
+                resource([_metric(*named, points) for named, points in metrics.items()], *at)
+                for at, metrics in self._origins.values()
+            )
             bodies.append(Body(Format.OTLP_METRICS, b"".join(groups)))
         if self._logs:
-            bodies.append(Body(Format.OTLP_LOGS, _scoped(bytes(self._logs), tenant)))
+            bodies.append(Body(Format.OTLP_LOGS, _scoped(bytes(self._logs), self._tenant)))
         if self._rejects:
             bodies.append(Body(Format.REJECTS, bytes(self._rejects)))
         return bodies

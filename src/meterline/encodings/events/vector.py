@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from meterline.encodings.events import vector_metrics as otlp
-from meterline.encodings.events.items import UNSUPPORTED_ITEM, Collector, ItemError, wrong
-from meterline.encodings.events.vector_metrics import Number, Tally, VectorMetric
+from meterline.encodings.events.items import UNSUPPORTED_ITEM, Collector, ItemError, Point, wrong
+from meterline.encodings.events.vector_metrics import Number, Tally, VectorMetric, vector_metric
 from meterline.encodings.times import TimestampFormat, nanoseconds
 
 _KINDS: Final = {"incremental": True, "absolute": False}
@@ -28,8 +28,8 @@ def add_metric(collector: Collector, event: Mapping[Any, Any], time_format: Time
     """
     Add a metric event. Raises ItemError.
     """
-    metric = VectorMetric(
-        name=event["name"],
+    metric = vector_metric(
+        event["name"],
         incremental=_KINDS[event["kind"]],
         time=nanoseconds(event.get("timestamp"), time_format),
         interval_ms=_whole(event.get("interval_ms") or 0, "its interval"),
@@ -37,7 +37,7 @@ def add_metric(collector: Collector, event: Mapping[Any, Any], time_format: Time
         tags=_optional(event, "tags", dict) or {},
     )
     key = _value_key(event) or ""
-    collector.metric(_VALUES[key](metric, event[key]), otlp.origin_of(metric))
+    collector.point(metric.name, _VALUES[key](metric, event[key]), metric.origin)
 
 
 def _value_key(event: Mapping[Any, Any]) -> str | None:
@@ -73,21 +73,21 @@ def _list(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def _counter(metric: VectorMetric, value: Mapping[str, Any]) -> bytes:
+def _counter(metric: VectorMetric, value: Mapping[str, Any]) -> Point:
     return otlp.counter_of(metric, _number(value.get("value"), "its value"))
 
 
-def _gauge(metric: VectorMetric, value: Mapping[str, Any]) -> bytes:
+def _gauge(metric: VectorMetric, value: Mapping[str, Any]) -> Point:
     return otlp.gauge_of(metric, _number(value.get("value"), "its value"))
 
 
-def _distribution(metric: VectorMetric, value: Mapping[str, Any]) -> bytes:
+def _distribution(metric: VectorMetric, value: Mapping[str, Any]) -> Point:
     samples = _list(value, "samples")
     pairs = [(_number(s.get("value"), "a sample's value"), _whole(s.get("rate"), "a sample's rate")) for s in samples]
     return otlp.histogram_of(metric, otlp.tally_of_samples(pairs))
 
 
-def _histogram(metric: VectorMetric, value: Mapping[str, Any]) -> bytes:
+def _histogram(metric: VectorMetric, value: Mapping[str, Any]) -> Point:
     buckets = [
         (float(_number(bucket.get("upper_limit"), "a bucket's limit")), _whole(bucket.get("count"), "a bucket's count"))
         for bucket in _list(value, "buckets")
@@ -96,7 +96,7 @@ def _histogram(metric: VectorMetric, value: Mapping[str, Any]) -> bytes:
     return otlp.histogram_of(metric, otlp.tally_of_buckets(buckets, count, total))
 
 
-def _summary(metric: VectorMetric, value: Mapping[str, Any]) -> bytes:
+def _summary(metric: VectorMetric, value: Mapping[str, Any]) -> Point:
     quantiles = [
         (_number(at.get("quantile"), "a quantile"), _number(at.get("value"), "a quantile's value"))
         for at in _list(value, "quantiles")
@@ -105,7 +105,7 @@ def _summary(metric: VectorMetric, value: Mapping[str, Any]) -> bytes:
     return otlp.summary_of(metric, count, total, quantiles)
 
 
-def _sketch(metric: VectorMetric, value: Mapping[str, Any]) -> bytes:
+def _sketch(metric: VectorMetric, value: Mapping[str, Any]) -> Point:
     inner = value.get("sketch")
     found = inner.get("AgentDDSketch") if isinstance(inner, Mapping) else None
     if not isinstance(found, Mapping):
@@ -114,11 +114,11 @@ def _sketch(metric: VectorMetric, value: Mapping[str, Any]) -> bytes:
     return otlp.histogram_of(metric, Tally(count, total))
 
 
-def _set(_: VectorMetric, __: Mapping[str, Any]) -> bytes:
+def _set(_: VectorMetric, __: Mapping[str, Any]) -> Point:
     raise ItemError(UNSUPPORTED_ITEM, "a set has no quantity that can be added up; count its values in Vector")
 
 
-_VALUES: Final[Mapping[str, Callable[[VectorMetric, Mapping[str, Any]], bytes]]] = {
+_VALUES: Final[Mapping[str, Callable[[VectorMetric, Mapping[str, Any]], Point]]] = {
     "counter": _counter,
     "gauge": _gauge,
     "set": _set,

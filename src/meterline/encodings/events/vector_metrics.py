@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Subnormal
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from meterline.encodings.events.items import UNSUPPORTED_ITEM, ItemError, Origin, wrong
-from meterline.encodings.otlp import CUMULATIVE, DELTA, INT64, MAX_TIME, counter, gauge, key_values, number_point
-from meterline.encodings.otlp_histograms import histogram, histogram_point, summary, summary_point
+from meterline.encodings.events.items import NOWHERE, UNSUPPORTED_ITEM, Family, ItemError, Origin, Point, wrong
+from meterline.encodings.otlp import CUMULATIVE, DELTA, INT64, MAX_TIME, key_values, number_point
+from meterline.encodings.otlp_histograms import histogram_point, summary_point
+from meterline.encodings.protobuf import number
 
 Number: TypeAlias = int | float | Decimal
 
@@ -22,37 +23,55 @@ _INFINITY: Final = float("inf")
 _EXACT: Final = Context(prec=1000, traps=[Inexact, InvalidOperation, Overflow, Subnormal])
 """Any sum of doubles fits; what is beyond them is an error, never a rounded number."""
 
+_ELSEWHERE: Final = ("resource.", "scope.")
+_MONOTONIC: Final = number(3, 1)
+_INCREMENTS: Final = Family(7, number(2, DELTA) + _MONOTONIC)
+_CHANGES: Final = Family(7, number(2, DELTA))
+_READINGS: Final = Family(7, number(2, CUMULATIVE) + _MONOTONIC)
+_GAUGE: Final = Family(5)
+_HISTOGRAMS: Final = {True: Family(9, number(2, DELTA)), False: Family(9, number(2, CUMULATIVE))}
+_SUMMARY: Final = Family(11)
+
 
 class VectorMetric(NamedTuple):
     """
-    What all metrics of Vector have. ``time``: ns, 0 = none; ``interval_ms``: 0 = none; tags: text, None or several of them.
+    What all metrics of Vector have. ``name``: with its namespace; ``time``: ns, 0 = none; ``start``: 0 = not known.
+
+    ``tags``: those that are the point's own: text, None or several of them.
     """
 
     name: str
     incremental: bool
     time: int = 0
-    interval_ms: int = 0
-    namespace: str = ""
+    start: int = 0
     tags: Mapping[str, Any] = {}
+    origin: Origin = NOWHERE
 
     @property
-    def full_name(self) -> str:
+    def instant(self) -> bool:
         """
-        Return the name with its namespace.
+        Say whether it is an increment that covers no time, so that nothing tells it from its repeat but an identity.
         """
-        return f"{self.namespace}.{self.name}" if self.namespace else self.name
+        return self.incremental and not self.start
 
-    @property
-    def window(self) -> tuple[int, int]:
-        """
-        Return start (0: not known) and time of what an incremental one counted. Raises ItemError: beyond all times.
-        """
-        if not self.incremental or not self.time or not self.interval_ms:
-            return 0, self.time
-        end = self.time + self.interval_ms * _NS_PER_MS
-        if end > MAX_TIME:
+
+def vector_metric(
+    name: str, *, namespace: str, incremental: bool, time: int, interval_ms: int, tags: Mapping[str, Any]
+) -> VectorMetric:
+    """
+    Return what a metric's fields say. ``interval_ms``: 0 = none. Raises ItemError: it ends beyond all times.
+    """
+    start = 0
+    if incremental and time and interval_ms:
+        start, time = time, time + interval_ms * _NS_PER_MS
+        if time > MAX_TIME:
             raise wrong("its interval ends beyond all times")
-        return self.time, end
+    own: dict[str, Any] = {}
+    elsewhere: dict[str, Any] = {}
+    for key, value in tags.items():
+        (elsewhere if key.startswith(_ELSEWHERE) else own)[key] = _tag(value)
+    origin = _origin(elsewhere) if elsewhere else NOWHERE
+    return VectorMetric(f"{namespace}.{name}" if namespace else name, incremental, time, start, own, origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,50 +86,48 @@ class Tally:
     bounds: Sequence[float] = ()
 
 
-def counter_of(metric: VectorMetric, value: Number, point_id: bytes = b"") -> bytes:
+def counter_of(metric: VectorMetric, value: Number) -> Point:
     """
-    Return a counter's Metric. Raises ItemError as all of these do: no OTLP point holds it exactly.
+    Return a counter's point. Raises ItemError as all of these do: no OTLP point holds it exactly.
     """
-    start, time = metric.window
-    point = number_point(_reading(value), time=time, start=start, attributes=_tags(metric, 7), point_id=point_id)
-    temporality = DELTA if metric.incremental else CUMULATIVE
-    return counter(metric.full_name, [point], temporality=temporality, monotonic=not (metric.incremental and value < 0))
+    if not metric.incremental:
+        return _number(metric, value, _READINGS)
+    return _number(metric, value, _CHANGES if value < 0 else _INCREMENTS)
 
 
-def gauge_of(metric: VectorMetric, value: Number, point_id: bytes = b"") -> bytes:
+def gauge_of(metric: VectorMetric, value: Number) -> Point:
     """
-    Return a gauge's Metric; an incremental one is a delta that may be negative.
+    Return a gauge's point; an incremental one is a delta that may be negative.
     """
-    start, time = metric.window
-    point = number_point(_reading(value), time=time, start=start, attributes=_tags(metric, 7), point_id=point_id)
-    if metric.incremental:
-        return counter(metric.full_name, [point], temporality=DELTA, monotonic=False)
-    return gauge(metric.full_name, [point])
+    return _number(metric, value, _CHANGES if metric.incremental else _GAUGE)
 
 
-def histogram_of(metric: VectorMetric, tally: Tally, point_id: bytes = b"") -> bytes:
+def _number(metric: VectorMetric, value: Number, family: Family) -> Point:
+    attributes = key_values(7, metric.tags)
+    return Point(family, number_point(_reading(value), time=metric.time, start=metric.start, attributes=attributes))
+
+
+def histogram_of(metric: VectorMetric, tally: Tally) -> Point:
     """
-    Return the Metric of a histogram, a distribution or a sketch. A sum that no double holds exactly is left out.
+    Return the point of a histogram, a distribution or a sketch. A sum that no double holds exactly is left out.
     """
-    start, time = metric.window
     if tally.count not in _UINT64 or any(count not in _UINT64 for count in tally.buckets):
         raise wrong("a count is negative or has more than 64 bits")
     point = histogram_point(
-        time=time,
-        start=start,
+        time=metric.time,
+        start=metric.start,
         count=tally.count,
         total=None if tally.total is None else exact_double(tally.total),
         buckets=tally.buckets,
         bounds=tally.bounds,
-        attributes=_tags(metric, 9),
-        point_id=point_id,
+        attributes=key_values(9, metric.tags),
     )
-    return histogram(metric.full_name, point, temporality=DELTA if metric.incremental else CUMULATIVE)
+    return Point(_HISTOGRAMS[metric.incremental], point)
 
 
-def summary_of(metric: VectorMetric, count: int, total: Number, quantiles: Iterable[tuple[Number, Number]]) -> bytes:
+def summary_of(metric: VectorMetric, count: int, total: Number, quantiles: Iterable[tuple[Number, Number]]) -> Point:
     """
-    Return a summary's Metric; OTLP knows cumulative ones only.
+    Return a summary's point; OTLP knows cumulative ones only.
     """
     exact = exact_double(total)
     if metric.incremental or exact is None:
@@ -118,8 +135,10 @@ def summary_of(metric: VectorMetric, count: int, total: Number, quantiles: Itera
     if count not in _UINT64:
         raise wrong("a count is negative or has more than 64 bits")
     shown = [(float(at), float(value)) for at, value in quantiles]
-    point = summary_point(time=metric.time, count=count, total=exact, quantiles=shown, attributes=_tags(metric, 7))
-    return summary(metric.full_name, point)
+    attributes = key_values(7, metric.tags)
+    return Point(
+        _SUMMARY, summary_point(time=metric.time, count=count, total=exact, quantiles=shown, attributes=attributes)
+    )
 
 
 def tally_of_samples(samples: Iterable[tuple[Number, int]]) -> Tally:
@@ -145,16 +164,6 @@ def tally_of_buckets(buckets: Sequence[tuple[float, int]], count: int, total: Nu
     if last[0] != _INFINITY:
         finite, last = [*buckets], (_INFINITY, max(0, count - sum(n for _, n in buckets)))
     return Tally(count, total, [*(n for _, n in finite), last[1]], [limit for limit, _ in finite])
-
-
-def origin_of(metric: VectorMetric) -> Origin:
-    """
-    Return where it is from: tags ``resource.*``, ``scope.name``, ``scope.version`` and ``scope.*``.
-    """
-    tags = {key: _tag(value) for key, value in metric.tags.items()}
-    scope = _below(tags, "scope.")
-    name, version = (_text(scope.pop(key, None)) for key in ("name", "version"))
-    return Origin(_below(tags, "resource."), name, version, scope)
 
 
 def exact_double(value: Number) -> float | None:
@@ -183,11 +192,6 @@ def _decimal(value: Number) -> Decimal:
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
-def _tags(metric: VectorMetric, field: int) -> bytes:
-    own = {key: value for key, value in metric.tags.items() if not key.startswith(("resource.", "scope."))}
-    return key_values(field, {key: _tag(value) for key, value in own.items()})
-
-
 def _tag(value: Any) -> Any:
     """
     Return a list of one as that one, so that a tag is the same however Vector is set to write tags.
@@ -199,5 +203,16 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _origin(tags: Mapping[str, Any]) -> Origin:
+    """
+    Return where a metric is from: tags ``resource.*``, ``scope.name``, ``scope.version`` and ``scope.*``.
+
+    In the order of their names, so that all points of a stream are in one metric however their tags are ordered.
+    """
+    scope = _below(tags, "scope.")
+    name, version = (_text(scope.pop(key, None)) for key in ("name", "version"))
+    return Origin(_below(tags, "resource."), name, version, scope)
+
+
 def _below(tags: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}
+    return {key.removeprefix(prefix): tags[key] for key in sorted(tags) if key.startswith(prefix)}
