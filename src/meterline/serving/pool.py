@@ -26,7 +26,8 @@ class DaemonPool(Executor):
         self._max_threads = max_threads
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._idle = 0
+        self._idle = 0  # threads that are no job's yet; a job's own may still be on its way to the queue
+        self._backlog = 0  # jobs that no thread is for
         self._threads = 0
         self._closed = False
 
@@ -49,42 +50,55 @@ class DaemonPool(Executor):
         """
         Say whether jobs wait, and no thread can be added for them.
         """
-        return self._threads >= self._max_threads and not self._jobs.empty()
+        return self._threads >= self._max_threads and self._backlog > 0
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """
         Queue a call. Never blocks; raises RuntimeError only after ``shutdown``.
         """
-        if self._closed:
-            raise RuntimeError("submitting a call: the pool is shut down")
         future: Future[R] = Future()
-        self._jobs.put((future, fn, args, kwargs))
-        self._grow()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("submitting a call: the pool is shut down")
+            self._jobs.put((future, fn, args, kwargs))
+            number = self._claim()
+        if number:
+            self._grow(number)
         return future
 
-    def _grow(self) -> None:
-        with self._lock:
-            if self._idle >= self._jobs.qsize() or self._threads >= self._max_threads:
-                return
+    def _claim(self) -> int:
+        """
+        Find a thread for one more job: an idle one, or, as the number returned, a new one; else the job has to wait.
+        """
+        if self._idle:
+            self._idle -= 1
+            return 0
+        if self._threads < self._max_threads:
             self._threads += 1
-            number = self._threads
+            return self._threads
+        self._backlog += 1
+        return 0
+
+    def _grow(self, number: int) -> None:
         try:
             threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
         except RuntimeError:  # the machine gives no more threads: those that there are take the job
             with self._lock:
                 self._threads -= 1
+                if self._idle:
+                    self._idle -= 1
+                else:
+                    self._backlog += 1
 
     def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._idle += 1
-            job = self._jobs.get()
-            with self._lock:
-                self._idle -= 1
-            if job is None:
-                return
+        while (job := self._jobs.get()) is not None:
             _run(*job)
             del job
+            with self._lock:
+                if self._backlog:
+                    self._backlog -= 1
+                else:
+                    self._idle += 1
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002
         """
@@ -94,9 +108,8 @@ class DaemonPool(Executor):
             if self._closed:
                 return
             self._closed = True
-            threads = self._threads
-        for _ in range(threads):
-            self._jobs.put(None)
+            for _ in range(self._threads):
+                self._jobs.put(None)
 
 
 def _run(future: Future[Any], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
