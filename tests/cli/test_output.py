@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline.cli.output import balance_line, json_line, rfc3339, table, to_the_second
+from meterline.cli.output import balance_line, json_line, table
 from meterline.printable import printable
 
 HOSTILE = "\x1b[31mred\x1b[0m\r\nforged\x07 \u202egnp.exe \x9b2J \ud800"
@@ -101,13 +101,6 @@ def test_json_lines_are_ascii() -> None:
     assert output.isascii()
     assert re.fullmatch(r"\{.*\}\n", output)
     assert "\x1b" not in output
-
-
-def test_times() -> None:
-    """Nanoseconds become RFC 3339, with nine decimals or none."""
-    time_ns = 1_795_372_756_000_000_042
-
-    assert (rfc3339(time_ns), to_the_second(time_ns)) == ("2026-11-22T18:39:16.000000042Z", "2026-11-22T18:39:16Z")
 
 
 def test_balance_line() -> None:

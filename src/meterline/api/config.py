@@ -2,7 +2,6 @@
 Bases of plugin configuration: frozen pydantic models that refuse unknown keys.
 """
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +16,8 @@ from pydantic import (
     SecretStr,
 )
 from pydantic import ValidationInfo as _Info
+
+from meterline.times import parse_rfc3339
 
 Secret = SecretStr
 """Text that prints as ``**********`` everywhere; ``get_secret_value()`` reads it."""
@@ -99,12 +100,9 @@ def start_instant(text: str) -> int | Literal["now", "beginning"]:
     if text == "beginning":
         return "beginning"
     try:
-        instant = datetime.fromisoformat(text)
+        return parse_rfc3339(text)
     except ValueError:
-        instant = datetime.min  # noqa: DTZ901 - refused below, as every time without an offset
-    if instant.tzinfo is None:
-        raise ValueError(f"{text!r} is not now, beginning, or an RFC 3339 time such as 2026-11-01T00:00:00Z")
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+        raise ValueError(f"{text!r} is not now, beginning, or an RFC 3339 time such as 2026-11-01T00:00:00Z") from None
 
 
 def _checked_start(text: str | None) -> str | None:

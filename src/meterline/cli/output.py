@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -65,17 +64,3 @@ def balance_line(balance: Mapping[str, int]) -> str:
     """
     parts = " + ".join(f"{balance[name]} {name}" for name in OUTCOMES)
     return f"{balance['received']} received = {parts}"
-
-
-def rfc3339(time_ns: int) -> str:
-    """
-    Return a time as RFC 3339, UTC, with nanoseconds.
-    """
-    return f"{to_the_second(time_ns)[:-1]}.{time_ns % 10**9:09}Z"
-
-
-def to_the_second(time_ns: int) -> str:
-    """
-    Return a time as RFC 3339, UTC, to the second: enough for a column.
-    """
-    return f"{datetime.fromtimestamp(time_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%SZ}"

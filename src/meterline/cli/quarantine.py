@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from meterline.cli.configs import CONFIG, read_config
-from meterline.cli.output import json_line, rfc3339, table, to_the_second
+from meterline.cli.output import json_line, table
 from meterline.ledger import open_reader
 from meterline.ledger.reader import QuarantineRow
+from meterline.times import rfc3339, to_the_second
 
 
 @click.group(name="quarantine")

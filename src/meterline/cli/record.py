@@ -16,10 +16,11 @@ import click
 import urllib3
 
 from meterline.cli.configs import read_config
-from meterline.cli.output import json_line, rfc3339
+from meterline.cli.output import json_line
 from meterline.errors import ConfigurationError, MeterlineError
 from meterline.kernel.reasons import BY_CODE
 from meterline.printable import printable
+from meterline.times import rfc3339
 
 _PATH: Final = "/v1/usage"
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - to be called, not bound

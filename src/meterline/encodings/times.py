@@ -3,27 +3,20 @@ Times as senders write them, to the nanosecond and without a float in between.
 """
 
 import re
-from datetime import date
 from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Final, Literal
+
+from meterline.times import read_time
 
 TimestampFormat = Literal["auto", "rfc3339", "s", "ms", "us", "ns"]
 """``auto``: a text, or a number whose size says its unit; else that form alone."""
 
-_PER_SECOND: Final = 10**9
 _UNITS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _LARGEST: Final = (("s", 10**11), ("ms", 10**14), ("us", 10**17))
 """Below the first it is seconds until the year 5138, from there on milliseconds since 1973, and so on."""
 
 _MAX_TIME: Final = 2**64 - 1
-_EPOCH: Final = date(1970, 1, 1).toordinal()
 _EXACT: Final = Context(prec=60)
-
-_TEXT: Final = re.compile(
-    r"(?P<day>\d{4}-\d\d-\d\d)[Tt ](?P<h>\d\d):(?P<m>\d\d):(?P<s>\d\d)(?:[.,](?P<places>\d{1,40}))?"
-    r" ?(?:[Zz]|UTC|(?P<sign>[+-])(?P<oh>\d\d):?(?P<om>\d\d))?",
-    re.ASCII,
-)
 _NUMBER: Final = re.compile(r"\d{1,30}(?:\.\d{1,40})?", re.ASCII)
 
 
@@ -31,13 +24,12 @@ def nanoseconds(value: object, form: TimestampFormat = "auto") -> int:
     """
     Return a time in ns since the Unix epoch; 0 when it cannot be read as such, or is before 1970 or after 2554.
 
-    Texts are RFC 3339, also with a space for the T, a comma for the point, or without an offset, which is UTC; and plain
-    decimals. What is finer than a nanosecond is cut off.
+    Texts are what ``read_time`` reads, and plain decimals. What is finer than a nanosecond is cut off.
     """
     if isinstance(value, str):
-        found = _TEXT.fullmatch(value) if form in {"auto", "rfc3339"} else None
-        if found is not None:
-            return _within(_moment(found))
+        time = read_time(value) if form in {"auto", "rfc3339"} else None
+        if time is not None:
+            return _within(time)
         if form == "rfc3339" or not _NUMBER.fullmatch(value):
             return 0
         return _counted(Decimal(value), form)
@@ -59,22 +51,3 @@ def _counted(number: Decimal, form: str) -> int:
 
 def _within(time: int) -> int:
     return time if 0 <= time <= _MAX_TIME else 0
-
-
-def _moment(found: re.Match[str]) -> int:
-    try:
-        days = date.fromisoformat(found["day"]).toordinal() - _EPOCH
-    except ValueError:
-        return 0
-    hours, minutes, seconds = int(found["h"]), int(found["m"]), int(found["s"])
-    if hours > 23 or minutes > 59 or seconds > 60:  # 60: a leap second
-        return 0
-    whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds - _offset(found)
-    return whole * _PER_SECOND + int((found["places"] or "0")[:9].ljust(9, "0"))
-
-
-def _offset(found: re.Match[str]) -> int:
-    if found["sign"] is None:
-        return 0
-    seconds = (int(found["oh"]) * 60 + int(found["om"])) * 60
-    return -seconds if found["sign"] == "-" else seconds

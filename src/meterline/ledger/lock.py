@@ -7,10 +7,10 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from meterline.errors import ConfigurationError, LedgerLockedError
+from meterline.times import to_the_second
 
 
 class OwnerLock:
@@ -36,7 +36,7 @@ class OwnerLock:
             ) from error
         self._fd = fd
         os.ftruncate(fd, 0)
-        os.pwrite(fd, json.dumps({"pid": os.getpid(), "started_at": _iso(now_ns)}).encode() + b"\n", 0)
+        os.pwrite(fd, json.dumps({"pid": os.getpid(), "started_at": to_the_second(now_ns)}).encode() + b"\n", 0)
 
     def close(self) -> None:
         """
@@ -53,10 +53,6 @@ def _holder(fd: int) -> str:
         return f"process {found['pid']}, started {found['started_at']},"
     except (ValueError, KeyError, TypeError):
         return "another process"
-
-
-def _iso(now_ns: int) -> str:
-    return datetime.fromtimestamp(now_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ from meterline.rules.selectors import Reader, Selector, dig, is_selector, parse_
 from meterline.rules.sources import Resolved, SourceCompiler, Tables, refuse_selector
 from meterline.rules.suggest import did_you_mean
 from meterline.rules.text import canonical_text, identifier_text, metadata_text
-from meterline.rules.times import parse_rfc3339
 from meterline.rules.when import When, compile_when
+from meterline.times import parse_rfc3339
 
 TRACKS: Final = {"delta": Track.NUMBER, "count": Track.COUNT, "sum": Track.SUM}
 TYPES: Final = tuple(kind.value for kind in PointType if kind is not PointType.LOG)
