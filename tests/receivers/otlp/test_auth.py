@@ -321,13 +321,12 @@ def test_a_broken_new_certificate_keeps_the_old(start: Any, pki: Pki, damage: st
     """
     receiver = start(tls=pki.keys())
     before = pki.serial(receiver)
-    key = tmp_path / "key.pem"
-    if damage == "garbage":
-        key.write_text("-----BEGIN NONSENSE-----")
-    elif damage == "missing":
-        key.unlink()
+    other = trustme.CA().issue_cert("localhost").private_key_pem.bytes()
+    if damage == "missing":
+        (tmp_path / "key.pem").unlink()
     else:
-        trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(key)
+        (tmp_path / "key.new").write_bytes(other if damage == "other key" else b"-----BEGIN NONSENSE-----")
+        (tmp_path / "key.new").replace(tmp_path / "key.pem")  # in one step: half a file would be a failure of its own
 
     def expires() -> float:
         return next(s.value for s in receiver.samples() if s.name.endswith("certificate_expires_seconds"))

@@ -48,7 +48,7 @@ def health(channel: grpc.Channel, service: str = "") -> int:
     Ask for the health of a service.
     """
     stub = health_pb2_grpc.HealthStub(channel)
-    status: int = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10).status
+    status: int = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=20).status
     return status
 
 
@@ -90,7 +90,7 @@ def test_a_unix_socket_serves(start: Any, connect: Any, tmp_path: Path) -> None:
     receiver = start(endpoint=f"unix:{tmp_path}/otlp.sock")
 
     assert receiver.endpoints == {"grpc": f"unix:{tmp_path}/otlp.sock"}
-    assert connect(receiver).unary_unary(METRICS)(b"", timeout=10) == b""
+    assert connect(receiver).unary_unary(METRICS)(b"", timeout=20) == b""
 
 
 def test_the_defaults_are_those_of_the_reference() -> None:
@@ -159,7 +159,7 @@ def test_reflection_describes_the_services(start: Any, connect: Any) -> None:
     request = reflection_pb2.ServerReflectionRequest
     asked = [request(list_services=""), *(request(file_containing_symbol=s) for s in (METRICS_SERVICE, LOGS_SERVICE))]
 
-    listed, *files = list(stub.ServerReflectionInfo(iter(asked), timeout=10))
+    listed, *files = list(stub.ServerReflectionInfo(iter(asked), timeout=20))
 
     names = {service.name for service in listed.list_services_response.service}
     assert {METRICS_SERVICE, LOGS_SERVICE, "grpc.health.v1.Health"} <= names
@@ -232,12 +232,12 @@ def test_connections_over_the_cap_are_closed(start: Any, connect: Any) -> None:
     channels = [connect(receiver) for _ in range(3)]
 
     for channel in channels[:2]:
-        assert channel.unary_unary(METRICS)(b"", timeout=10) == b""
+        assert channel.unary_unary(METRICS)(b"", timeout=20) == b""
     with pytest.raises(grpc.RpcError) as caught:
-        channels[2].unary_unary(METRICS)(b"", timeout=3)
+        channels[2].unary_unary(METRICS)(b"", timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     for channel in channels[:2]:
-        assert channel.unary_unary(METRICS)(b"", timeout=10) == b""
+        assert channel.unary_unary(METRICS)(b"", timeout=20) == b""
 
 
 def test_an_old_connection_is_closed_and_its_sender_comes_again(start: Any, connect: Any) -> None:
@@ -249,9 +249,9 @@ def test_an_old_connection_is_closed_and_its_sender_comes_again(start: Any, conn
     states: list[grpc.ChannelConnectivity] = []
     channel.subscribe(states.append)
 
-    assert channel.unary_unary(METRICS)(b"", timeout=10) == b""
+    assert channel.unary_unary(METRICS)(b"", timeout=20) == b""
     wait_for(lambda: grpc.ChannelConnectivity.IDLE in states[1:])
-    assert channel.unary_unary(METRICS)(b"", timeout=10) == b""
+    assert channel.unary_unary(METRICS)(b"", timeout=20) == b""
 
 
 def test_the_options_of_the_core_follow_the_configuration() -> None:
@@ -445,7 +445,7 @@ def test_a_stalled_call_is_left_alone_while_there_are_threads(start: Any, connec
 
     assert inbox.cancel_stalled(60) == 0
     go.set()
-    assert call.result(timeout=10) == b""
+    assert call.result(timeout=20) == b""
     assert inbox._reading == {}
 
 
@@ -454,7 +454,7 @@ def test_a_call_without_a_message_is_refused_for_good(start: Any, connect: Any, 
     A call that ends without a message is no request.
     """
     with pytest.raises(grpc.RpcError) as caught:
-        connect(start()).stream_unary(METRICS)(iter(()), timeout=10)
+        connect(start()).stream_unary(METRICS)(iter(()), timeout=20)
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert intake.bodies == []
@@ -466,17 +466,17 @@ def test_a_pool_runs_jobs_on_as_many_threads_as_it_needs() -> None:
     """
     pool = DaemonPool("test", 5)
     for number in range(20):
-        assert pool.submit(lambda n=number: n + 1).result(5) == number + 1
+        assert pool.submit(lambda n=number: n + 1).result(20) == number + 1
         wait_for(lambda: pool._idle == pool.threads)
     assert pool.threads == 1
 
     meeting = threading.Barrier(5)
-    futures = [pool.submit(meeting.wait, 10) for _ in range(5)]
-    assert sorted(future.result(10) for future in futures) == [0, 1, 2, 3, 4]
+    futures = [pool.submit(meeting.wait, 20) for _ in range(5)]
+    assert sorted(future.result(20) for future in futures) == [0, 1, 2, 3, 4]
     assert pool.threads == 5
     failed = pool.submit(lambda: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        failed.result(5)
+        failed.result(20)
     pool.shutdown()
     pool.shutdown()
     with pytest.raises(RuntimeError, match="shut down"):
@@ -489,16 +489,16 @@ def test_a_pool_lives_when_the_machine_gives_no_more_threads(monkeypatch: pytest
     """
     pool = DaemonPool("test", 5)
     started, release = threading.Event(), threading.Event()
-    busy = pool.submit(lambda: (started.set(), release.wait(10))[1])
-    assert started.wait(5)
+    busy = pool.submit(lambda: (started.set(), release.wait(20))[1])
+    assert started.wait(20)
     monkeypatch.setattr(threading.Thread, "start", lambda _self: (_ for _ in ()).throw(RuntimeError("no more")))
 
     queued = pool.submit(lambda: "done")
 
     assert (pool.waiting, pool.threads) == (1, 1)
     release.set()
-    assert busy.result(5) is True
-    assert queued.result(5) == "done"
+    assert busy.result(20) is True
+    assert queued.result(20) == "done"
     pool.shutdown()
 
 
@@ -527,7 +527,7 @@ def test_start_and_stop_leave_nothing_open(start: Any, connect: Any, no_files_le
     for _ in range(3):
         receiver = start()
         channel = connect(receiver)
-        assert channel.unary_unary(METRICS)(b"", timeout=10) == b""
+        assert channel.unary_unary(METRICS)(b"", timeout=20) == b""
         channel.close()
         receiver.stop(1)
 

@@ -166,10 +166,7 @@ def test_connections_beyond_the_limit_are_closed(open_rig: Opener) -> None:
         rig.send(over=rig.connect())
     assert rig.sample("meterline_receiver_refused_connections") == 1
     first.close()
-    for _ in range(200):
-        if rig.sample("meterline_receiver_connections") < 2:
-            break
-        threading.Event().wait(0.01)
+    wait_until(lambda: rig.sample("meterline_receiver_connections") < 2, WAIT_SECS, "room")
     assert rig.send().status == 200
 
 

@@ -12,26 +12,27 @@ import pytest
 import trustme
 
 from meterline.serving.seam import Reply
-from meterline.testing.http_rig import Rig, StubPage
+from meterline.testing.http_rig import WAIT_SECS, Rig, StubPage
+from meterline.testing.process import wait_until
 
 Opener = Callable[..., Rig]
 
 HEAD = b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\n"
 SHORT = 0.6
-PATIENT = 30.0
+PATIENT = 600.0
+"""Far beyond what a socket of these tests waits for: what is closed at all was closed by the short limit."""
 
 
-def ended_after(sock: socket.socket) -> float:
+def is_ended(sock: socket.socket) -> bool:
     """
-    Return how long it takes until the other side closes.
+    Wait until the other side closes.
     """
-    began = time.monotonic()
     try:
         while sock.recv(4096):
             pass
     except ConnectionError:
         pass
-    return time.monotonic() - began
+    return True
 
 
 def test_headers_that_drip_are_cut_off(open_rig: Opener) -> None:
@@ -40,10 +41,10 @@ def test_headers_that_drip_are_cut_off(open_rig: Opener) -> None:
     """
     rig = open_rig(header_timeout_secs=SHORT, body_timeout_secs=PATIENT, idle_timeout_secs=PATIENT)
     sock = rig.connect()
-    sock.sendall(HEAD)
     sock.settimeout(0.05)
     began = time.monotonic()
-    while time.monotonic() - began < 10:
+    sock.sendall(HEAD)
+    while time.monotonic() - began < WAIT_SECS:
         try:
             sock.sendall(b"X-A: b\r\n")
             if sock.recv(1) == b"":
@@ -52,7 +53,9 @@ def test_headers_that_drip_are_cut_off(open_rig: Opener) -> None:
             continue
         except ConnectionError:
             break
-    assert SHORT <= time.monotonic() - began < SHORT + 3
+    else:
+        pytest.fail("it was not cut off")
+    assert time.monotonic() - began >= SHORT
     assert rig.send().status == 200, "others are served"
 
 
@@ -64,7 +67,7 @@ def test_headers_that_drip_between_requests_are_cut_off(open_rig: Opener) -> Non
     sock = rig.connect()
     assert rig.send(over=sock).status == 200
     sock.sendall(HEAD)
-    assert ended_after(sock) < SHORT + 3
+    assert is_ended(sock)
 
 
 def test_a_connection_without_requests_is_closed(open_rig: Opener) -> None:
@@ -74,16 +77,16 @@ def test_a_connection_without_requests_is_closed(open_rig: Opener) -> None:
     rig = open_rig(header_timeout_secs=PATIENT, body_timeout_secs=PATIENT, idle_timeout_secs=SHORT)
     fresh, used = rig.connect(), rig.connect()
     assert rig.send(over=used).status == 200
-    assert ended_after(fresh) < SHORT + 3
-    assert ended_after(used) < SHORT + 3
+    assert is_ended(fresh)
+    assert is_ended(used)
     busy = rig.connect()
     with rig.intake.held():
         busy.sendall(HEAD + b"Content-Length: 1\r\n\r\nx")
-        assert rig.intake.submitted.acquire(timeout=5)
+        assert rig.intake.submitted.acquire(timeout=WAIT_SECS)
         busy.settimeout(3 * SHORT)
         with pytest.raises(TimeoutError):
             busy.recv(1)
-    busy.settimeout(5)
+    busy.settimeout(WAIT_SECS)
     assert rig.read(busy).status == 200
 
 
@@ -93,17 +96,17 @@ def test_a_body_that_drips_is_refused_for_now(open_rig: Opener) -> None:
     """
     rig = open_rig(header_timeout_secs=PATIENT, body_timeout_secs=SHORT, idle_timeout_secs=PATIENT)
     sock = rig.connect()
-    sock.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n")
     sock.settimeout(0.05)
     began = time.monotonic()
+    sock.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n")
     data = b""
-    while time.monotonic() - began < 10 and not data:
+    while time.monotonic() - began < WAIT_SECS and not data:
         sock.sendall(b"x")
         try:
             data = sock.recv(4096)
         except TimeoutError:
             continue
-    assert SHORT <= time.monotonic() - began < SHORT + 3
+    assert time.monotonic() - began >= SHORT
     assert data.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nRetry-After: " in data
     assert b"\r\nConnection: close\r\n" in data
@@ -120,7 +123,7 @@ def test_a_handshake_that_does_not_come_is_cut_off(open_rig: Opener, tmp_path: P
     pair.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     tls = {"cert_file": str(tmp_path / "cert.pem"), "key_file": str(tmp_path / "key.pem")}
     rig = open_rig(header_timeout_secs=SHORT, idle_timeout_secs=PATIENT, tls=tls)
-    assert ended_after(rig.connect()) < SHORT + 3
+    assert is_ended(rig.connect())
     context = ssl.create_default_context()
     authority.configure_trust(context)
     assert rig.send(over=rig.connect_tls(context)).status == 200
@@ -136,11 +139,8 @@ def test_an_answer_that_is_not_taken_ends_the_connection(open_rig: Opener, page:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     ask = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
     sock.sendall(ask * 20)
-    for count in (1, 0):
-        deadline = time.monotonic() + 10
-        while rig.sample("meterline_receiver_connections") != count and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert rig.sample("meterline_receiver_connections") == count
+    wait_until(lambda: rig.sample("meterline_receiver_expired_connections") >= 1, WAIT_SECS, "the connection to expire")
+    wait_until(lambda: rig.sample("meterline_receiver_connections") == 0, WAIT_SECS, "it to be forgotten")
 
 
 def test_headers_are_held_against_a_budget(open_rig: Opener) -> None:

@@ -2,8 +2,9 @@
 TLS: from which version, with whose certificates, and what happens when the files change.
 """
 
+import socket
 import ssl
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 import trustme
 
 from meterline.api import ConfigurationError
-from meterline.testing.http_rig import Rig
+from meterline.serving.tls import CertificateFiles
+from meterline.testing.http_rig import WAIT_SECS, Rig
+from meterline.testing.process import wait_until
 
 Opener = Callable[..., Rig]
 
@@ -29,12 +32,18 @@ class Site:
 
     def issue(self, authority: trustme.CA) -> None:
         """
-        Write a new certificate and its key, each in one step.
+        Write a new certificate and its key, each in one step; in between, the two do not belong together.
         """
         pair = authority.issue_cert("localhost")
-        for name, data in (("key.pem", pair.private_key_pem.bytes()), ("cert.pem", pair.cert_chain_pems[0].bytes())):
-            (self.folder / "new").write_bytes(data)
-            (self.folder / "new").rename(self.folder / name)
+        self.write("key.pem", pair.private_key_pem.bytes())
+        self.write("cert.pem", pair.cert_chain_pems[0].bytes())
+
+    def write(self, name: str, data: bytes) -> None:
+        """
+        Replace a file in one step, so that nobody reads half of it.
+        """
+        (self.folder / "new").write_bytes(data)
+        (self.folder / "new").rename(self.folder / name)
 
     @property
     def options(self) -> dict[str, str]:
@@ -63,10 +72,7 @@ def until(condition: Callable[[], bool]) -> None:
     """
     Wait until it holds.
     """
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(condition, WAIT_SECS, "what the test expects")
 
 
 def test_requests_over_tls_are_stored(open_rig: Opener, site: Site) -> None:
@@ -114,25 +120,36 @@ def test_a_client_certificate_is_the_principal(open_rig: Opener, site: Site) -> 
     assert len(rig.intake.bodies) == 1
 
 
-def test_changed_files_serve_new_connections(open_rig: Opener, site: Site) -> None:
+def test_changed_files_serve_new_connections(open_rig: Opener, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A new certificate is used within a second or so; connections that are open stay so; a broken file changes nothing.
     """
+    looks = threading.Semaphore(0)
+    refresh = CertificateFiles.refresh
+    monkeypatch.setattr(CertificateFiles, "refresh", lambda files: (refresh(files), looks.release())[0])
     rig = open_rig(tls=site.options)
+
+    def failures() -> float:
+        return rig.sample("meterline_receiver_certificate_reload_failures")
+
     first = rig.connect_tls(site.client())
     served = first.getpeercert(binary_form=True)
     site.issue(site.authority)
-    until(lambda: rig.sample("meterline_receiver_certificate_reloads") == 1)
+    until(lambda: rig.sample("meterline_receiver_certificate_reloads") >= 1)
     second = rig.connect_tls(site.client())
     assert second.getpeercert(binary_form=True) != served
     assert rig.send(over=first).status == rig.send(over=second).status == 200
-    (site.folder / "cert.pem").write_text("broken")
-    until(lambda: rig.sample("meterline_receiver_certificate_reload_failures") == 1)
+    before = failures()  # perhaps it was looked at while there was a new key and an old certificate
+    site.write("cert.pem", b"broken")
+    until(lambda: failures() > before)
     third = rig.connect_tls(site.client())
     assert third.getpeercert(binary_form=True) == second.getpeercert(binary_form=True)
     assert rig.send(over=third).status == 200
-    time.sleep(0.6)
-    assert [line["level"] for line in rig.log].count("error") == 1, "it is said once"
+    while looks.acquire(blocking=False):
+        pass
+    assert all(looks.acquire(timeout=WAIT_SECS) for _ in range(3))
+    assert failures() == before + 1
+    assert [line["level"] for line in rig.log].count("error") == failures(), "it is said once"
 
 
 def test_no_connection_is_refused_while_certificates_change(open_rig: Opener, site: Site) -> None:
@@ -148,14 +165,34 @@ def test_no_connection_is_refused_while_certificates_change(open_rig: Opener, si
 
 def test_handshakes_count_as_connections(open_rig: Opener, site: Site) -> None:
     """
-    Connections that never greet fill the bound like all others, leave room when they are cut off, and do not hold up a stop.
+    Connections that never greet fill the bound like all others, and do not hold up a stop.
     """
-    rig = open_rig(tls=site.options, max_connections=3, header_timeout_secs=0.5)
+    rig = open_rig(tls=site.options, max_connections=3, header_timeout_secs=600)
     silent = [rig.connect() for _ in range(10)]
     until(lambda: rig.sample("meterline_receiver_refused_connections") == 7)
-    assert all(sock.recv(1) == b"" for sock in silent)
+    assert rig.sample("meterline_receiver_connections") == 3
+    rig.registration.stop(600)
+    assert all(ended(sock) for sock in silent)
+
+
+def test_handshakes_that_do_not_come_leave_room_when_they_are_cut_off(open_rig: Opener, site: Site) -> None:
+    """
+    After header_timeout_secs the next sender is served.
+    """
+    rig = open_rig(tls=site.options, max_connections=3, header_timeout_secs=3)
+    silent = [rig.connect() for _ in range(3)]
+    assert all(ended(sock) for sock in silent)
     assert rig.send(over=rig.connect_tls(site.client())).status == 200
-    rig.connect()
+
+
+def ended(sock: socket.socket) -> bool:
+    """
+    Wait until the other side closes.
+    """
+    try:
+        return sock.recv(1) == b""
+    except ConnectionError:
+        return True
 
 
 def test_a_certificate_that_cannot_be_used_stops_the_start(open_rig: Opener, site: Site) -> None:
