@@ -3,6 +3,7 @@ Credentials of one listener, on both protocols: its own in place of the top-leve
 """
 
 import http.client
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import structlog
 
 from meterline.api import ReceiverContext, SystemClock
+from meterline.clock import NANOS
 from meterline.receivers.otlp import OtlpReceiver
 from meterline.serving.auth.keys import KeyRing
 from meterline.serving.auth_config import AuthConfig
@@ -97,6 +99,26 @@ def test_a_section_of_its_own_takes_the_place_of_the_top_level_one(
         ("default", "of-all"): "stored",
     }
     assert [sender.name for _, sender in intake.senders] == ["own", "top"]
+
+
+@both
+def test_when_a_key_was_last_used_is_a_metric(start: Start, protocol: str) -> None:
+    """
+    What the listener counts has it for each key that is in force there, and it is the time of the request.
+    """
+    receiver = start(protocol, auth={"keys": [*OWN["keys"], {"name": "own", "token": "next"}]})
+    before = time.time_ns() // NANOS
+    send(receiver, protocol, "next")
+
+    used = {
+        (s.labels["transport"], s.labels["key"], s.labels["place"]): s.value
+        for s in receiver.samples()
+        if s.name == "meterline_receiver_key_used_seconds"
+    }
+
+    assert used.keys() == {(protocol, "own", "0"), (protocol, "own", "1")}
+    assert used[protocol, "own", "0"] == 0
+    assert before <= used[protocol, "own", "1"] <= time.time_ns() // NANOS
 
 
 @both

@@ -18,7 +18,7 @@ CONFIG = """\
 ledger: {path: ./ledger.db}
 receivers:
   otlp: {grpc: {endpoint: "127.0.0.1:0"}}
-  prometheus: {endpoint: "127.0.0.1:0"}
+  prometheus: {endpoint: "127.0.0.1:0", auth: {keys: [{name: a, token: b}]}}
   json: {endpoint: "127.0.0.1:0"}
   usage: {http: {endpoint: "127.0.0.1:0"}}
   files: {include: [./in/*]}

@@ -94,6 +94,13 @@ _RECEIVERS = (
         "meterline_receiver_expired_connections", "counter", "", "Connections closed because they were slow.", _RECEIVER
     ),
     Metric(
+        "meterline_receiver_key_used_seconds",
+        "gauge",
+        "s",
+        "When a key of `auth` was last right here, since the Unix epoch; 0: not since the start.",
+        (*_RECEIVER, "key", "place"),
+    ),
+    Metric(
         "meterline_receiver_certificate_expires_seconds",
         "gauge",
         "s",

@@ -146,6 +146,32 @@ def test_keys_follow_one_another_without_a_gap(make: Any, clock: Any) -> None:
     assert authenticator.authenticate(both, None).name == "acme"
 
 
+def test_when_a_key_was_last_right_is_told(make: Any, clock: Any) -> None:
+    """
+    Of each key by name and place in the config, so that whoever replaces one sees when the old one is not used any more;
+    what is refused is no use, and nothing of a token is told.
+    """
+    old = {"name": "acme", "token": "old-canary", "expires_at": "2001-09-09T01:46:45Z"}
+    authenticator = make(keys=[{"name": "ops", "token": "x-canary"}, old, {"name": "acme", "token": "new-canary"}])
+
+    def told() -> dict[tuple[str, str], float]:
+        return {(s.labels["key"], s.labels["place"]): s.value for s in authenticator.samples({"receiver": "r"})}
+
+    assert told() == {("ops", "0"): 0, ("acme", "1"): 0, ("acme", "2"): 0}
+    for second, headers in enumerate(
+        [{"x-api-key": "old-canary"}, {"x-api-key": "new-canary"}, basic("no", "x-canary")]
+    ):
+        clock.now_ns = lambda second=second: (1_000_000_000 + second) * 10**9 + 7
+        with contextlib.suppress(UnauthenticatedError):
+            authenticator.authenticate(headers, None)
+    assert told() == {("ops", "0"): 0, ("acme", "1"): 1_000_000_000, ("acme", "2"): 1_000_000_001}
+    clock.now_ns = lambda: 1_000_000_005 * 10**9
+    with pytest.raises(UnauthenticatedError):
+        authenticator.authenticate({"x-api-key": "old-canary"}, None)
+    assert told()["acme", "1"] == 1_000_000_000
+    assert "canary" not in repr(list(authenticator.samples({})))
+
+
 def test_without_auth_everybody_is_anonymous(make: Any) -> None:
     """
     A listener without auth and without certificates asks nobody, whatever they send.

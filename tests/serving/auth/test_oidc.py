@@ -398,6 +398,7 @@ def test_unknown_keys_do_not_flood_the_provider(
     """
     A thousand tokens with keys that nobody has cost the provider no more than the one fetch there was, until ten seconds on.
     """
+    assert PAUSE_SECS == 10, "as docs/security.md says"
     monkeypatch.setattr(jwks, "MIN_REFETCH_SECS", PAUSE_SECS)
     authenticator = oidc()
     start = clock.monotonic()

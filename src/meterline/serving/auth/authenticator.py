@@ -10,6 +10,7 @@ from meterline.api import (
     Clock,
     ForbiddenError,
     Principal,
+    Sample,
     UnauthenticatedError,
     any_glob,
     is_glob,
@@ -114,6 +115,12 @@ class Authenticator:
         if not subject.name:
             raise UnauthenticatedError(_NO_NAME)
         return Principal(subject.name)
+
+    def samples(self, labels: Mapping[str, str]) -> Iterable[Sample]:
+        """
+        Return numbers for telemetry; ``labels`` name receiver and transport.
+        """
+        return self._ring.samples(labels) if self._ring is not None else ()
 
     def tenant(self, principal: Principal, header_value: str | None) -> str:
         """

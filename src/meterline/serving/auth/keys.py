@@ -5,22 +5,25 @@ The configured keys, as digests.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from meterline.api import Principal, UnauthenticatedError
+from meterline.api import Principal, Sample, UnauthenticatedError
+from meterline.clock import NANOS
 from meterline.serving.auth.headers import Credential
 from meterline.serving.auth_config import KeyConfig
 
 _NOBODY = bytes(32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Key:
     digest: bytes
     principal: Principal
     expires_ns: int | None
     expires_at: str | None
+    place: int
+    used_ns: int = 0
 
 
 class KeyRing:
@@ -32,8 +35,8 @@ class KeyRing:
     def __init__(self, keys: Iterable[KeyConfig]) -> None:
         self._salt = secrets.token_bytes(32)
         self._keys = {
-            self._place(key.digest): _Key(key.digest, key.as_principal(key.name), key.expires_ns, key.expires_at)
-            for key in keys
+            self._place(key.digest): _Key(key.digest, key.as_principal(key.name), key.expires_ns, key.expires_at, place)
+            for place, key in enumerate(keys)
         }
 
     def _place(self, digest: bytes) -> bytes:
@@ -55,4 +58,13 @@ class KeyRing:
             raise UnauthenticatedError(
                 f"authenticating request: the key of {key.principal.name!r} expired at {key.expires_at}; use a new one"
             )
+        key.used_ns = now_ns
         return key.principal
+
+    def samples(self, labels: Mapping[str, str]) -> Iterable[Sample]:
+        """
+        Return when each key was last right, by its name and its place in the config: nothing of the token.
+        """
+        for key in self._keys.values():
+            named = {**labels, "key": key.principal.name, "place": str(key.place)}
+            yield Sample("meterline_receiver_key_used_seconds", named, key.used_ns // NANOS)

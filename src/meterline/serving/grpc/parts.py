@@ -61,6 +61,7 @@ class Part:
         labels = {"receiver": self.receiver, "transport": "grpc"}
         for counters in self.counters.values():
             yield from counters.samples(labels)
+        yield from self.authenticator.samples(labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

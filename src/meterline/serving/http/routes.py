@@ -33,6 +33,7 @@ class Part:
         labels = {"receiver": self.receiver, "transport": "http"}
         for counters in self.counters.values():
             yield from counters.samples(labels)
+        yield from self.authenticator.samples(labels)
         yield Sample("meterline_receiver_waiting_requests", labels, self.in_flight)
 
 
