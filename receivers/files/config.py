@@ -30,7 +30,7 @@ class FilesReceiverConfig(ReceiverConfig):
         default="follow",
         description="follow: go on with what is appended and with new files; once: read each to its end as it is now.",
     )
-    format: Format = Field(default="auto", description="What a line is; auto: told from each line itself.")
+    format: Format = Field(default="auto", description="What a line or message is; auto: told from each itself.")
     poll_secs: PositiveFloat = Field(default=1.0, description="How often to look for new lines and files.")
     max_line_bytes: PositiveInt = Field(
         default=16 * MIB, description="A longer line is quarantined, cut to its beginning."

@@ -4,7 +4,7 @@ How far each file was read: found again after a restart, a rename, a rotation th
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,23 +12,25 @@ HEAD_BYTES: Final = 1000
 """A file is known by the beginning of its (decompressed) content, as the Collector's filelog receiver knows it."""
 
 
-def head_hash(head: bytes) -> str:
+def fingerprint(data: bytes) -> str:
     """
-    Return the fingerprint of a file's beginning.
+    Return what some bytes of a file are known by.
     """
-    return hashlib.blake2b(head[:HEAD_BYTES], digest_size=16).hexdigest()
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """
-    A file as it is found now. ``head``: its first decompressed bytes, at most ``HEAD_BYTES``.
+    A file as it is found now. ``head``: its first decompressed bytes, at most ``HEAD_BYTES``. ``mtime``: in nanoseconds.
     """
 
     path: str
     device: int
     inode: int
     head: bytes
+    size: int = 0
+    mtime: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class Cursor:
     """
     Where reading goes on. ``offset``: decompressed bytes that are stored; ``head_bytes`` of the file were there when the
     cursor was last written, and ``head`` is their fingerprint. ``id`` never changes, whatever happens to the file.
-    ``size``: of the file itself when all of it was stored, 0 before.
+    ``last_*``: where the last line that was stored begins, its length and fingerprint: two files may begin alike, with the
+    same long description of their origin. ``until``: where a batch ends that was begun and may be stored in part.
+    ``size`` and ``mtime``: of the file itself when all of it was stored, 0 before.
     """
 
     id: str
@@ -47,16 +51,22 @@ class Cursor:
     head: str
     offset: int = 0
     size: int = 0
+    mtime: int = 0
+    last_start: int = 0
+    last_bytes: int = 0
+    last: str = ""
+    until: int = 0
 
     @classmethod
-    def begin(cls, place: Place) -> "Cursor":
+    def begin(cls, place: Place, taken: Container[str] = ()) -> "Cursor":
         """
-        Return the cursor of a file that was never seen.
+        Return the cursor of a file that was never seen. ``taken``: ids that others have, such as what stood there before.
         """
-        fingerprint = head_hash(place.head)
-        origin = f"{place.device}:{place.inode}:{len(place.head)}:{fingerprint}"
-        identity = hashlib.blake2b(origin.encode(), digest_size=16).hexdigest()
-        return cls(identity, place.path, place.device, place.inode, len(place.head), fingerprint)
+        head = fingerprint(place.head)
+        identity = fingerprint(f"{place.device}:{place.inode}:{len(place.head)}:{head}".encode())
+        while identity in taken:
+            identity = fingerprint(f"after:{identity}".encode())
+        return cls(identity, place.path, place.device, place.inode, len(place.head), head)
 
     @classmethod
     def decode(cls, identity: str, data: bytes) -> "Cursor":
@@ -77,33 +87,45 @@ class Cursor:
         """
         Say whether the file begins as this cursor's did.
         """
-        return len(place.head) >= self.head_bytes and head_hash(place.head[: self.head_bytes]) == self.head
+        return len(place.head) >= self.head_bytes and fingerprint(place.head[: self.head_bytes]) == self.head
 
-    def at(self, place: Place, offset: int, size: int = 0) -> "Cursor":
+    def whole(self, place: Place) -> bool:
         """
-        Return the cursor with the file's present place and fingerprint, moved to an offset.
+        Say whether all of this very file was stored, and it has not changed since.
         """
+        now = (place.device, place.inode, place.size, place.mtime)
+        return self.size > 0 and (self.device, self.inode, self.size, self.mtime) == now
+
+    def at(self, place: Place) -> "Cursor":
+        """
+        Return the cursor with the file's present place and beginning, as far as it is stored: a writer that starts anew may
+        cut off what it had not finished.
+        """
+        head = place.head[: max(self.offset, self.until)] or place.head
         return replace(
             self,
-            offset=offset,
-            size=size,
             path=place.path,
             device=place.device,
             inode=place.inode,
-            head_bytes=len(place.head),
-            head=head_hash(place.head),
+            head_bytes=len(head),
+            head=fingerprint(head),
         )
 
+    def after(self, offset: int, start: int, line: bytes) -> "Cursor":
+        """
+        Return the cursor behind a batch that ends at an offset, with the last line of it that says something.
+        """
+        moved = replace(self, offset=offset, until=0)
+        return replace(moved, last_start=start, last_bytes=len(line), last=fingerprint(line)) if line else moved
 
-def find(cursors: Iterable[Cursor], place: Place) -> Cursor | None:
-    """
-    Return the cursor of a file: the same inode that begins the same, or else one of the same long beginning that has moved.
+    def rewound(self) -> "Cursor":
+        """
+        Return the cursor at the beginning of its file.
+        """
+        return replace(self, offset=0, size=0, mtime=0, last_start=0, last_bytes=0, last="", until=0)
 
-    A short file that moved to another inode is taken for a new one: its beginning says too little.
-    """
-    matching = [cursor for cursor in cursors if cursor.head_bytes and cursor.matches(place)]
-    for cursor in matching:
-        if (cursor.device, cursor.inode) == (place.device, place.inode):
-            return cursor
-    moved = [cursor for cursor in matching if cursor.head_bytes == HEAD_BYTES]
-    return moved[0] if moved else None
+    def finished(self, place: Place) -> "Cursor":
+        """
+        Return the cursor of a file of which everything is stored.
+        """
+        return replace(self, size=place.size, mtime=place.mtime)

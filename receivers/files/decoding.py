@@ -14,12 +14,14 @@ from meterline.encodings import loki, otlp_json
 from meterline.encodings.events import EventEncoding, EventOptions, Sent, read_line, transcode
 from meterline.encodings.rejects import Reject, rejects
 from meterline.encodings.usage import UsageItem, read_item, usage_body
-from meterline.receivers.files.source import Line
+from meterline.receivers.files.lines import Line
+from meterline.receivers.files.protobuf import message_bodies
 
 _EVENTS: Final = frozenset(get_args(EventEncoding))
 _SHARED: Final = (Format.OTLP_LOGS, Format.REJECTS, Format.USAGE)
 _REQUESTS: Final = frozenset({"resourceMetrics", "resourceLogs", "resource_metrics", "resource_logs"})
 _SHOWN: Final = 4096
+_NUL_AND_MARK: Final = b"\0\xef\xbb\xbf"
 _NO_OPTIONS: Final = EventOptions()
 
 Documents = list[Any]
@@ -49,7 +51,10 @@ def _line(line: Line, place: str, form: str) -> tuple[bool, Iterable[Body]]:
     """
     if line.cut:
         return False, rejects([Reject("undecodable_item", "a line longer than max_line_bytes", line.data[:_SHOWN])])
-    documents = list(read_line(line.data)) if line.data.strip() else []
+    if line.packed is not None and line.data[:1] != b"{":
+        return True, message_bodies(line.data)
+    data = line.data.lstrip(_NUL_AND_MARK)  # a file that was cut under its writer begins with zeros, others with a mark
+    documents = list(read_line(data)) if data.strip() else []
     if form in _EVENTS:
         own = any(isinstance(document, dict) and not _REQUESTS.isdisjoint(document) for document in documents)
         return own, transcode(documents, form, _NO_OPTIONS, Sent(place=place))  # type: ignore[arg-type]  # one of _EVENTS

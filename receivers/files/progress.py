@@ -3,8 +3,7 @@ How far reading has come: for the log while it catches up, and for telemetry alw
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from meterline.api import Clock, Sample
@@ -27,13 +26,12 @@ class Progress:
         self._said_at = clock.monotonic()
         self._said_done = 0
 
-    def looked(self, paths: Sequence[Path]) -> None:
+    def looked(self, sizes: Mapping[str, int]) -> None:
         """
-        Take the files that there are now.
+        Take the files that there are now, with their sizes.
         """
-        sizes = {str(path): path.stat().st_size for path in paths if path.exists()}
         with self._lock:
-            self._sizes = sizes
+            self._sizes = dict(sizes)
             self._read = {path: done for path, done in self._read.items() if path in sizes}
 
     def stored(self, path: str, position: int, lines: int, points: int, rejected: int) -> None:

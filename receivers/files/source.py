@@ -1,41 +1,30 @@
 """
-Reading a file's lines from an offset on, plain or compressed, without ever holding more than a line and a block.
+Reading a file from an offset on, plain or compressed, without ever holding more than a block.
 """
 
 import gzip
 import io
 import os
 import sys
-from collections.abc import Iterator
+import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import IO, BinaryIO, Final, NamedTuple, Protocol, Self, cast, overload
+from typing import IO, BinaryIO, Final, Protocol, Self, cast, overload
 
 import zstandard
 
 from meterline.api import UndecodableError
-from meterline.receivers.files.cursor import HEAD_BYTES, Place
+from meterline.receivers.files.cursor import HEAD_BYTES, Cursor, Place, fingerprint
 from meterline.serving.codecs.zstd import frames
 
-_BLOCK: Final = 256 * 1024
+BLOCK: Final = 256 * 1024
 _GZIP: Final = b"\x1f\x8b"
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_SKIPPED: Final = b"\x2a\x4d\x18"  # after a byte from 0x50 to 0x5f: pzstd begins its files so
 _WINDOW: Final = 128 * 1024 * 1024
 
-BROKEN: Final = (OSError, EOFError, IndexError, zstandard.ZstdError, UndecodableError)
+BROKEN: Final = (OSError, EOFError, IndexError, zlib.error, zstandard.ZstdError, UndecodableError)
 """What reading raises: the disk's errors, and those of broken or cut compressed data."""
-
-
-class Line(NamedTuple):
-    """
-    One line without its newline. ``start`` and ``end``: decompressed offsets, ``end`` behind the newline. ``cut``: it was
-    longer than the limit, and ``data`` is its beginning.
-    """
-
-    data: bytes
-    start: int
-    end: int
-    cut: bool = False
 
 
 class Content(Protocol):
@@ -126,9 +115,10 @@ class Source:
         try:
             stat = os.fstat(self._file.fileno())
             start = self._file.read(4)
-            self._kind = "gzip" if start[:2] == _GZIP else "zstd" if start == _ZSTD else None
+            self._kind = "gzip" if start[:2] == _GZIP else "zstd" if _is_zstd(start) else None
             self.size = stat.st_size
-            self.place = Place(str(path), stat.st_dev, stat.st_ino, _read_up_to(self._rewound(), HEAD_BYTES))
+            head = _read_up_to(self._rewound(), HEAD_BYTES)
+            self.place = Place(str(path), stat.st_dev, stat.st_ino, head, stat.st_size, stat.st_mtime_ns)
         except BaseException:
             self._file.close()
             raise
@@ -171,10 +161,46 @@ class Source:
         if self._kind is None:
             file = self._file
             return file if file.seek(0, io.SEEK_END) >= offset and file.seek(offset) == offset else None
-        left = offset
-        while left and (block := content.read(min(left, _BLOCK))):
-            left -= len(block)
-        return content if not left else None
+        return content if _skip(content, offset) else None
+
+    def part(self, start: int, size: int) -> bytes:
+        """
+        Return up to so many bytes of the decompressed content.
+        """
+        content = self.content(start)
+        return b"" if content is None else _read_up_to(content, size)
+
+    def holds(self, cursor: Cursor) -> bool:
+        """
+        Say whether the last line that was stored stands where it stood, and the content is as long as what was stored.
+        """
+        content = self.content(cursor.last_start)
+        if content is None:
+            return False
+        last = _read_up_to(content, cursor.last_bytes)
+        left = cursor.offset - cursor.last_start - len(last)
+        same = not cursor.last_bytes or fingerprint(last) == cursor.last
+        return same and (self.size >= cursor.offset if self._kind is None else _skip(content, left))
+
+    def as_it_was(self) -> bool:
+        """
+        Say whether a plain file still begins as it did when it was opened: it may have been cut and written anew meanwhile.
+        """
+        number, head = self._file.fileno(), self.place.head
+        return self.compressed or os.pread(number, len(head), 0) == head
+
+
+def _is_zstd(start: bytes) -> bool:
+    return start == ZSTD or (len(start) == len(ZSTD) and start[0] & 0xF0 == 0x50 and start[1:] == _SKIPPED)
+
+
+def _skip(content: Content, size: int) -> bool:
+    """
+    Pass over bytes, and say whether there were so many.
+    """
+    while size > 0 and (block := content.read(min(size, BLOCK))):
+        size -= len(block)
+    return size <= 0
 
 
 def _read_up_to(content: Content, size: int) -> bytes:
@@ -182,29 +208,3 @@ def _read_up_to(content: Content, size: int) -> bytes:
     while len(data) < size and (block := content.read(size - len(data))):
         data += block
     return data
-
-
-def lines(content: Content, offset: int, max_bytes: int, *, to_the_end: bool) -> Iterator[Line]:
-    """
-    Yield the lines from here on; ``offset`` is where the content stands.
-
-    The last line without a newline is given out only with ``to_the_end``: a writer may still be at it.
-    """
-    pending = bytearray()
-    start = offset
-    dropped = 0
-    while block := content.read(_BLOCK):
-        pieces = block.split(b"\n")
-        for piece in pieces[:-1]:
-            pending += piece
-            size = len(pending) + dropped
-            yield Line(bytes(pending[:max_bytes]), start, start + size + 1, size > max_bytes)
-            start += size + 1
-            pending, dropped = bytearray(), 0
-        pending += pieces[-1]
-        if len(pending) > max_bytes:
-            dropped += len(pending) - max_bytes
-            del pending[max_bytes:]
-    if to_the_end and pending:
-        size = len(pending) + dropped
-        yield Line(bytes(pending), start, start + size, size > max_bytes)

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from meterline.api import Answer, Body, Format, Principal, ReceiverContext, Status, Ticket
+from meterline.encodings.rejects import Reject, rejects
 
 _WAIT_SECS: Final = 1.0
 _MAX_WAIT_SECS: Final = 30.0
+_SHOWN: Final = 1024 * 1024
 _NOTHING: Final = Body(Format.OTLP_LOGS, b"")
 _Flight = tuple[int, Body, Ticket | None]
 
@@ -33,11 +35,21 @@ class Submission:
 
         The cursor never stands behind a body that is not stored: the last one is submitted when the others are.
         """
-        answers = self._all(bodies[:-1], {})
+        answers = self._kept(bodies[:-1], {})
         if answers is None:
             return None
-        last = self._all(bodies[-1:] or [_NOTHING], remember)
+        last = self._kept(bodies[-1:] or [_NOTHING], remember)
         return None if last is None else answers + last
+
+    def _kept(self, bodies: Sequence[Body], remember: Mapping[str, bytes]) -> list[Answer] | None:
+        """
+        Store bodies; those that the kernel cannot read go to quarantine as they are.
+        """
+        answers = self._all(bodies, remember)
+        if answers is None:
+            return None
+        broken = [_aside(body, answer) for body, answer in zip(bodies, answers, strict=True) if not _is_stored(answer)]
+        return answers if self._all(broken, remember) is not None else None
 
     def _all(self, bodies: Sequence[Body], remember: Mapping[str, bytes]) -> list[Answer] | None:
         """
@@ -74,6 +86,14 @@ class Submission:
         return found
 
 
+def _is_stored(answer: Answer) -> bool:
+    return answer.status is Status.STORED
+
+
+def _aside(body: Body, answer: Answer) -> Body:
+    return rejects([Reject("undecodable_item", answer.message, body.data[:_SHOWN], "protobuf")])[0]
+
+
 def _delay(answers: Iterable[Answer]) -> float:
     """
     Return when to come again: when the last of those that refused for now says so.
@@ -84,8 +104,8 @@ def _delay(answers: Iterable[Answer]) -> float:
 
 def log_refusals(answers: Sequence[Answer], log: Any, path: str) -> None:
     """
-    Say so when the kernel refused bodies for good: their lines are passed over.
+    Say so when the kernel could not read bodies: they are in quarantine.
     """
     for answer in answers:
-        if answer.status is not Status.STORED:
-            log.error("lines were refused for good and passed over", path=path, error=answer.message)
+        if not _is_stored(answer):
+            log.error("lines cannot be decoded; they are in quarantine", path=path, error=answer.message)

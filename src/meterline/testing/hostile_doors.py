@@ -25,7 +25,7 @@ from meterline.encodings.forward import Cutter
 from meterline.kernel import load_kernel
 from meterline.plugins import load_receiver
 from meterline.receivers.files.decoding import decode as decode_lines
-from meterline.receivers.files.source import Line
+from meterline.receivers.files.lines import Line
 from meterline.receivers.fluent_forward.config import FluentForwardConfig
 from meterline.receivers.fluent_forward.decode import Decoder
 from meterline.serving.codecs import CODECS, decompress, encoding_of

@@ -13,7 +13,7 @@ from meterline._proto.meterline.intake.v1 import rejects_pb2
 from meterline._proto.meterline.usage.v1 import usage_pb2
 from meterline.api import Body, Format
 from meterline.receivers.files.decoding import decode
-from meterline.receivers.files.source import Line
+from meterline.receivers.files.lines import Line
 
 TIME = "2026-11-22T10:00:00Z"
 NANOS = 1_795_341_600 * 10**9

@@ -3,114 +3,61 @@ Each line of each file is stored once, through refusals, restarts, rotations and
 """
 
 import gzip
-import json
 import random
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-import structlog
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from structlog.testing import capture_logs
 
-from meterline.api import Format, ReceiverContext, SystemClock
-from meterline.receivers.files import FilesReceiver
-from meterline.receivers.files.config import FilesReceiverConfig
+from meterline.testing.file_bench import FileBench, line, names
 from meterline.testing.process import wait_until
 from meterline.testing.scripted_intake import Script, ScriptedIntake
 
 SECS = 15.0
 
 
-def names(body: bytes, fmt: Format) -> list[str]:
-    """The `n` of each event in a body; a reject counts as its bytes."""
-    if fmt is Format.REJECTS:
-        return [f"reject {body!r}"]
-    request = ExportLogsServiceRequest.FromString(body)
-    records = [log for r in request.resource_logs for s in r.scope_logs for log in s.log_records]
-    return [pair.value.string_value for log in records for pair in log.body.kvlist_value.values if pair.key == "n"]
-
-
-class Bench:
-    """Runs a receiver over a scripted intake, again and again, with what was remembered."""
-
-    def __init__(self, folder: Path, rng: random.Random) -> None:
-        self.folder = folder
-        self.rng = rng
-        self.state: dict[str, bytes] = {}
-        self.stored: Counter[str] = Counter()
-
-    def line(self, name: str) -> bytes:
-        return json.dumps({"n": name, "timestamp": "2026-11-22T10:00:00Z"}).encode() + b"\n"
-
-    def run(self, *expected: str, script: Script | None = None, **options: Any) -> None:
-        """Run until everything that is expected is stored, and stop."""
-        before = sum(self.stored.values())
-        intake = ScriptedIntake(names, script or Script(), self.rng)
-        receiver = self.receiver(intake, options)
-        receiver.start()
-        try:
-            wait_until(lambda: before + sum(intake.books.stored.values()) >= len(expected), SECS, "the lines")
-        finally:
-            receiver.stop(SECS)
-            intake.close()
-        self.state.update(intake.state)
-        self.state = {key: value for key, value in self.state.items() if value}
-        self.stored += intake.books.stored
-        assert intake.in_flight == 0
-        assert self.stored == Counter(expected)
-
-    def receiver(self, intake: ScriptedIntake, options: Mapping[str, Any]) -> FilesReceiver:
-        given = {"include": ["*.log*"], "poll_secs": 0.02, **options}
-        config = FilesReceiverConfig.model_validate({"type": "files", **given}, context={"base_dir": self.folder})
-        context = ReceiverContext(intake, SystemClock(), structlog.get_logger(), dict(self.state))
-        return FilesReceiver("files", config, context)
-
-
 @pytest.fixture
-def bench(tmp_path: Path, rng: random.Random) -> Bench:
+def bench(tmp_path: Path, rng: random.Random) -> FileBench:
     """A folder of files and what was remembered of it."""
-    return Bench(tmp_path, rng)
+    return FileBench(tmp_path, rng)
 
 
-def test_a_restart_goes_on_where_it_was(bench: Bench, tmp_path: Path) -> None:
+def test_a_restart_goes_on_where_it_was(bench: FileBench, tmp_path: Path) -> None:
     """Lines stored before a stop are not stored again; an unfinished last line waits for its end."""
     path = tmp_path / "a.log"
-    path.write_bytes(bench.line("1") + bench.line("2")[:-5])
+    path.write_bytes(line("1") + line("2")[:-5])
     bench.run("1")
-    path.write_bytes(bench.line("1") + bench.line("2") + bench.line("3"))
+    path.write_bytes(line("1") + line("2") + line("3"))
     bench.run("1", "2", "3")
     bench.run("1", "2", "3")
 
 
-def test_equal_lines_both_count(bench: Bench, tmp_path: Path) -> None:
+def test_equal_lines_both_count(bench: FileBench, tmp_path: Path) -> None:
     """Two lines that say the same are two events, each with the id of its place."""
-    (tmp_path / "a.log").write_bytes(bench.line("1") * 2)
+    (tmp_path / "a.log").write_bytes(line("1") * 2)
     bench.run("1", "1")
 
 
-def test_rotation_in_all_its_forms(bench: Bench, tmp_path: Path) -> None:
+def test_rotation_in_all_its_forms(bench: FileBench, tmp_path: Path) -> None:
     """A file that is renamed, then compressed, is the same; one that is cut and written anew is another."""
     path = tmp_path / "a.log"
     old = [str(number) for number in range(100)]
-    path.write_bytes(b"".join(map(bench.line, old)))
+    path.write_bytes(b"".join(map(line, old)))
     bench.run(*old)
     path.rename(tmp_path / "a.log.1")
-    path.write_bytes(bench.line("new"))
+    path.write_bytes(line("new"))
     bench.run(*old, "new")
-    (tmp_path / "a.log.1.gz").write_bytes(gzip.compress((tmp_path / "a.log.1").read_bytes() + bench.line("late")))
+    (tmp_path / "a.log.1.gz").write_bytes(gzip.compress((tmp_path / "a.log.1").read_bytes() + line("late")))
     (tmp_path / "a.log.1").unlink()
     bench.run(*old, "new", "late")
-    path.write_bytes(bench.line("cut"))
+    path.write_bytes(line("cut"))
     bench.run(*old, "new", "late", "cut")
 
 
-def test_once_reads_to_the_end_and_says_so(bench: Bench, tmp_path: Path) -> None:
+def test_once_reads_to_the_end_and_says_so(bench: FileBench, tmp_path: Path) -> None:
     """Reading once takes the last line without a newline too, says that it is done, and goes on there the next time."""
     path = tmp_path / "a.log"
-    path.write_bytes(bench.line("1") + bench.line("2")[:-1])
+    path.write_bytes(line("1") + line("2")[:-1])
     intake = ScriptedIntake(names, Script(), bench.rng)
     with capture_logs() as logs:
         receiver = bench.receiver(intake, {"read": "once"})
@@ -124,15 +71,15 @@ def test_once_reads_to_the_end_and_says_so(bench: Bench, tmp_path: Path) -> None
     said = [entry for entry in logs if entry["event"] == "files are read to their end"]
     assert [(entry["percent"], entry["lines"]) for entry in said] == [(100, 2)]
     bench.state, bench.stored = intake.state, intake.books.stored
-    path.write_bytes(bench.line("1") + bench.line("2") + bench.line("3"))
+    path.write_bytes(line("1") + line("2") + line("3"))
     bench.run("1", "2", "3", read="once")
 
 
-def test_excluded_and_unreadable_files(bench: Bench, tmp_path: Path) -> None:
+def test_excluded_and_unreadable_files(bench: FileBench, tmp_path: Path) -> None:
     """Excluded files are not read; a broken one is named once and costs the others nothing."""
-    (tmp_path / "a.log").write_bytes(bench.line("1"))
-    (tmp_path / "b.log").write_bytes(bench.line("2"))
-    (tmp_path / "c.log.gz").write_bytes(gzip.compress(bench.line("3") * 1000)[:-9])
+    (tmp_path / "a.log").write_bytes(line("1"))
+    (tmp_path / "b.log").write_bytes(line("2"))
+    (tmp_path / "c.log.gz").write_bytes(gzip.compress(line("3") * 1000)[:-9])
     with capture_logs() as logs:
         bench.run("1", exclude=["b.*"])
     broken = [entry for entry in logs if entry["event"].startswith("file cannot be read")]
@@ -140,9 +87,9 @@ def test_excluded_and_unreadable_files(bench: Bench, tmp_path: Path) -> None:
     assert len(broken) <= 1
 
 
-def test_a_broken_line_and_a_long_one_are_set_aside(bench: Bench, tmp_path: Path) -> None:
+def test_a_broken_line_and_a_long_one_are_set_aside(bench: FileBench, tmp_path: Path) -> None:
     """What is no JSON, and what is too long, goes to quarantine with its beginning; its neighbours are stored."""
-    (tmp_path / "a.log").write_bytes(bench.line("1") + b"broken\n" + b"x" * 100_000 + b"\n" + bench.line("2"))
+    (tmp_path / "a.log").write_bytes(line("1") + b"broken\n" + b"x" * 100_000 + b"\n" + line("2"))
     intake = ScriptedIntake(names, Script(), bench.rng)
     receiver = bench.receiver(intake, {"max_line_bytes": 1000})
     receiver.start()
@@ -157,14 +104,14 @@ def test_a_broken_line_and_a_long_one_are_set_aside(bench: Bench, tmp_path: Path
     assert len(rejects[0]) < 10_000
 
 
-def test_refusals_repeat_only_what_is_not_stored(bench: Bench, tmp_path: Path) -> None:
+def test_refusals_repeat_only_what_is_not_stored(bench: FileBench, tmp_path: Path) -> None:
     """Under refusals at random every line is stored once, and the cursor never runs ahead."""
-    lines = [str(number) for number in range(500)]
-    (tmp_path / "a.log").write_bytes(b"".join(map(bench.line, lines)))
-    bench.run(*lines, script=Script(stored=1, retry=1), batch_max_bytes=2000)
+    names_ = [str(number) for number in range(500)]
+    (tmp_path / "a.log").write_bytes(b"".join(map(line, names_)))
+    bench.run(*names_, script=Script(stored=1, retry=1), batch_max_bytes=2000)
 
 
-def test_random_life(bench: Bench, tmp_path: Path) -> None:
+def test_random_life(bench: FileBench, tmp_path: Path) -> None:
     """Appends, rotations and restarts in any order: every line once."""
     wanted: list[str] = []
     rotated = 0
@@ -175,7 +122,7 @@ def test_random_life(bench: Bench, tmp_path: Path) -> None:
             path.rename(tmp_path / f"{path.name}.{rotated}")
             rotated += 1
         with path.open("ab") as file:
-            file.write(b"".join(map(bench.line, made)))
+            file.write(b"".join(map(line, made)))
         wanted += made
         if bench.rng.random() < 0.5:
             bench.run(*wanted, script=Script(stored=3, retry=1), batch_max_bytes=500)
