@@ -27,6 +27,7 @@ test: $(DEV)/.installed
 
 check: $(DEV)/.installed
 	$(NOX) lint types proto docs
+	$(DEV)/bin/python -m meterline.testing.peers
 	$(DEV)/bin/python -m pytest -m "slow or peer"
 
 bench: $(DEV)/.installed

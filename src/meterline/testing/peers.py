@@ -1,79 +1,25 @@
 """
 Real counterparts: programs that are built or installed on demand, and started on free ports of 127.0.0.1.
 
-Build results are kept under ``${XDG_CACHE_HOME:-~/.cache}/meterline/peers`` and made again where they are missing.
 The recipes are in ``tests/peers`` of a checkout, so this module works from a checkout alone.
+
+``python -m meterline.testing.peers`` builds all of them, so that no test's own timeout has to have room for that.
 """
 
-import fcntl
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from meterline.testing.builds import alone, built, cache, run_checked
 from meterline.testing.process import Program, free_port
 
 RECIPES: Final = Path(__file__).resolve().parents[3] / "tests" / "peers"
-BUILD_SECS: Final = 1800
-
-
-def cache() -> Path:
-    """
-    Return the folder of build results; it is made if need be.
-    """
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "meterline" / "peers"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """
-    Let one process at a time build a peer; the others wait and find it done.
-    """
-    with (cache() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _built(name: str, product: str, build: Callable[[Path], None]) -> Path:
-    folder = cache() / name
-    with _alone(name):
-        if not (folder / product).exists():
-            folder.mkdir(exist_ok=True)
-            _patiently(build, folder)
-    assert (folder / product).exists(), f"building {name}: {folder / product} was not made"
-    return folder / product
-
-
-def _patiently(build: Callable[[Path], None], folder: Path) -> None:
-    """
-    Build; once more when it fails, since a package registry that did not answer may do so the next time.
-    """
-    try:
-        build(folder)
-    except AssertionError as error:
-        print(f"{error}\nbuilding again")  # noqa: T201 - shown by pytest if the second time fails, too
-        build(folder)
-
-
-def run_checked(command: list[str], folder: Path, **env: str) -> None:
-    """
-    Run a build step in a folder; raises AssertionError with the end of its output when it fails.
-    """
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECS, env={**os.environ, **env}, check=False
-    )
-    assert done.returncode == 0, (
-        f"running {' '.join(command)}: exit {done.returncode}\n{(done.stdout + done.stderr)[-4000:]}"
-    )
 
 
 def collector() -> Path:
@@ -81,7 +27,7 @@ def collector() -> Path:
     Return the path of a real OpenTelemetry Collector: 5 minutes and a Go toolchain where there is none yet.
     """
     script = RECIPES / "otelcol" / "build.sh"
-    return _built("otelcol", "otelcol-test", lambda folder: run_checked(["bash", str(script), str(folder)], folder))
+    return built("otelcol", "otelcol-test", lambda folder: run_checked(["bash", str(script), str(folder)], folder))
 
 
 def prometheus() -> Path:
@@ -89,7 +35,7 @@ def prometheus() -> Path:
     Return the path of a real Prometheus 3: 2 minutes and a Go toolchain where there is none yet.
     """
     script = RECIPES / "prometheus" / "build.sh"
-    return _built("prometheus", "prometheus", lambda folder: run_checked(["bash", str(script), str(folder)], folder))
+    return built("prometheus", "prometheus", lambda folder: run_checked(["bash", str(script), str(folder)], folder))
 
 
 def rotel() -> Path:
@@ -100,13 +46,6 @@ def rotel() -> Path:
     assert spec is not None, "finding rotel: not installed; run: pip install 'meterline[dev]'"
     assert spec.origin is not None
     return Path(spec.origin).parent / "rotel-agent"
-
-
-def javascript() -> Path:
-    """
-    Return the folder of the JS SDK sender, with the packages that its lock file names.
-    """
-    return npm("js")
 
 
 def npm(name: str) -> Path:
@@ -125,7 +64,7 @@ def npm(name: str) -> Path:
         run_checked(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
         (folder / stamp).touch()
 
-    folder = _built(name, stamp, install).parent
+    folder = built(name, stamp, install).parent
     copy(folder)
     return folder
 
@@ -142,7 +81,7 @@ def micrometer() -> list[str]:
         run_checked(["mvn", "-B", "-q", "dependency:copy-dependencies"], folder)
         (folder / "fetched").touch()
 
-    folder = _built(name, "fetched", fetch).parent
+    folder = built(name, "fetched", fetch).parent
     return ["java", "-cp", f"{folder}/lib/*", str(sources / "Send.java")]
 
 
@@ -151,7 +90,7 @@ def go_program(name: str, sources: Path) -> Path:
     Return the path of a Go program of this repository, built again when a source file is newer.
     """
     binary = cache() / "go" / name
-    with _alone(f"go-{name}"):
+    with alone(f"go-{name}"):
         newest = max(path.stat().st_mtime for path in sources.iterdir())
         if not binary.exists() or binary.stat().st_mtime < newest:
             run_checked(["go", "build", "-trimpath", "-o", str(binary), "."], sources, CGO_ENABLED="0")
@@ -228,10 +167,27 @@ def sdk_commands(target: str, name: str, rounds: int, temporality: str, protocol
     """
     programs = {
         "python": [sys.executable, str(RECIPES / "python" / "send.py")],
-        "js": ["node", str(javascript() / "send.js")],
+        "js": ["node", str(npm("js") / "send.js")],
     }
     return {
         language: [*program, target, f"{name}-{language}", str(rounds), temporality, protocol]
         for language, program in programs.items()
         if (language, protocol) != ("python", "http/json")
     }
+
+
+def build_all() -> None:
+    """
+    Build whatever of the peers is not there yet, and say how long each took.
+    """
+    packages = sorted(lock.parent.name for lock in RECIPES.glob("*/package-lock.json"))
+    steps: dict[str, Callable[[], object]] = {"otelcol": collector, "prometheus": prometheus, "micrometer": micrometer}
+    steps |= {name: partial(npm, name) for name in packages}
+    for name, step in steps.items():
+        began = time.monotonic()
+        step()
+        print(f"{name}: ready after {time.monotonic() - began:.0f} s", flush=True)  # noqa: T201 - a program's output
+
+
+if __name__ == "__main__":
+    build_all()
