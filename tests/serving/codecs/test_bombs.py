@@ -12,18 +12,26 @@ import pytest
 import zstandard
 
 MIB = 1024 * 1024
-MAX_GROWTH = 64 * MIB
+MAX_GROWTH = 56 * MIB  # half of the default limit, and what the decoder of lz4 has of its own
 
+# Not ru_maxrss: a process begins with that of whoever started it.
 VICTIM = """
-import resource, sys
+import sys
+from pathlib import Path
 from meterline.api import TooLargeError
 from meterline.serving.codecs import decompress
+
+def memory(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
+
 wire = sys.stdin.buffer.read()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+before = memory("VmRSS")
 try:
     decompress(sys.argv[1], [wire], int(sys.argv[2]), lambda nbytes: None)
 except TooLargeError:
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+    print(memory("VmHWM") - before)
 """
 
 
@@ -90,7 +98,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_while_the_process_is_small(name: str, limit: int) -> None:
     """
-    Under 64 MiB of growth, be the limit 1 MiB or the 64 MiB of the default.
+    Under 56 MiB of growth, be the limit 1 MiB or the 64 MiB of the default.
     """
     assert grown(name.partition(",")[0], BOMBS[name](), limit) < MAX_GROWTH
 

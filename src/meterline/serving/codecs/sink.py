@@ -18,8 +18,9 @@ class Sink:
     """
     Collects one decompressed body.
 
-    ``look_ahead`` is called once when much has come of little (over 8 MiB, and 50 times the input): it measures the rest
-    without keeping it, and raises TooLargeError, so that a bomb is refused while little of it is in memory.
+    ``look_ahead`` is called once when much has come of little (over 8 MiB, and 50 times the input), or half of the limit of
+    anything: it measures the rest without keeping it, and raises TooLargeError, so that what is refused was never in memory
+    for more than that.
     """
 
     __slots__ = ("_admit", "_look_ahead", "_pieces", "_probe_at", "_room")
@@ -31,7 +32,7 @@ class Sink:
         self._admit = admit
         self._pieces: list[bytes] = []
         self._look_ahead = look_ahead
-        self._probe_at = limit - max(_PROBE_BYTES, _PROBE_RATIO * wire_bytes)
+        self._probe_at = limit - max(_PROBE_BYTES, min(_PROBE_RATIO * wire_bytes, limit // 2))
 
     @property
     def step(self) -> int:
