@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from meterline.api import Body, Format, UndecodableError
-from meterline.encodings.protobuf_fields import I64, LEN, VARINT, fields
 from meterline.encodings.rejects import Reject, rejects
+from meterline.protobuf.read import I64, LEN, VARINT, fields
 
 _RESOURCES: Final = 1
 _SCOPES: Final = 2
@@ -35,7 +35,7 @@ def _form(data: bytes) -> Format | None:
     Tell by the first item that says it; a message without any is as good as one of metrics. None: traces.
     """
     for start, end in _items(data):
-        found = {(number, kind) for number, kind, _, _ in fields(data, start, end)}
+        found = {(number, kind) for number, kind, _, _, _ in fields(data, start, end)}
         if found & _SPAN and _NAME in found:
             return None
         if found & _LOG:
@@ -55,6 +55,6 @@ def _items(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _parts(data: bytes, within: tuple[int, int], wanted: int) -> Iterator[tuple[int, int]]:
-    for number, kind, start, end in fields(data, *within):
+    for number, kind, start, end, _ in fields(data, *within):
         if (number, kind) == (wanted, LEN):
             yield start, end

@@ -17,7 +17,7 @@ from meterline.kernel import canonical
 from meterline.kernel.canonical import BadValueError
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Bad
-from meterline.kernel.wire import put_len
+from meterline.protobuf.write import length_delimited as put_len
 from meterline.testing.kernel import KernelHarness
 from meterline.testing.otlp import Metrics, Point, put_value
 

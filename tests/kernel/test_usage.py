@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterline.api.receiver import Format, ItemResult, Limits, Principal
-from meterline.encodings.protobuf import length_delimited, text
 from meterline.encodings.usage import UsageItem, stamped, usage_body
 from meterline.errors import UndecodableError
 from meterline.kernel import load_kernel
 from meterline.kernel.framing import decode_frame
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Applied, MeterOptions
+from meterline.protobuf.write import length_delimited, text
 from meterline.testing.kernel import SECOND, KernelHarness, Restart
 
 Make = Callable[..., KernelHarness]

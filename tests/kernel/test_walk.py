@@ -20,7 +20,9 @@ from opentelemetry.proto.resource.v1 import resource_pb2
 from meterline.api.receiver import Format
 from meterline.errors import UndecodableError
 from meterline.kernel.seam import Kernel
-from meterline.kernel.wire import fields, put_len, put_varint
+from meterline.protobuf.read import fields
+from meterline.protobuf.write import length_delimited as put_len
+from meterline.protobuf.write import varint as put_varint
 from meterline.testing.otlp import Logs, Metrics, Point, put_attributes
 
 OPAQUE = {"KeyValue", "AnyValue", "Exemplar", "ValueAtQuantile", "EntityRef"}
@@ -136,7 +138,7 @@ def found(kernel: Kernel, body: bytes, fmt: Format) -> list[Any]:
 
 def attributes(raw: bytes) -> list[bytes]:
     """Split raw attribute fields."""
-    return [raw[a:b] for _, _, a, b, _ in fields(raw, 0, len(raw))]
+    return [raw[a:b] for _, _, a, b, _ in fields(raw)]
 
 
 def expected_metrics(body: bytes) -> list[Any]:
@@ -211,7 +213,7 @@ NESTED = ({1}, {2}, {2}, {5, 7}, {1}, set())
 def reorder(rng: random.Random, body: bytes, level: int = 0) -> bytes:
     """Shuffle the fields of a message and of what it holds, and add unknown ones; the points of a metric stay in order."""
     parts = []
-    for number, kind, a, b, begin in fields(body, 0, len(body)):
+    for number, kind, a, b, begin in fields(body):
         if kind == 2 and number in NESTED[level]:
             parts.append((number, put_len(number, reorder(rng, body[a:b], level + 1))))
         else:

@@ -14,11 +14,11 @@ from meterline.api import Body, Format
 from meterline.encodings.json import parse
 from meterline.encodings.loki_labels import parse_labels
 from meterline.encodings.otlp import MAX_TIME, key_values, resource
-from meterline.encodings.protobuf import fixed64, length_delimited
-from meterline.encodings.protobuf_fields import LEN, VARINT, fields, signed
 from meterline.encodings.rejects import Reject, rejects
 from meterline.encodings.times import nanoseconds
 from meterline.errors import TooLargeError, UndecodableError
+from meterline.protobuf.read import LEN, VARINT, fields, signed
+from meterline.protobuf.write import fixed64, length_delimited
 
 _NS_PER_SECOND: Final = 1_000_000_000
 _NO_TIME: Final = 10**20
@@ -114,18 +114,18 @@ def read_protobuf(body: bytes) -> Iterator[Stream]:
 
     :raises UndecodableError: broken wire structure.
     """
-    for number, kind, at, to in fields(body):
+    for number, kind, at, to, _ in fields(body):
         if (number, kind) == (1, LEN):
             yield _stream(body, at, to)
 
 
 def _stream(buf: bytes, pos: int, end: int) -> Stream:
     labels = b""
-    for number, kind, at, to in fields(buf, pos, end):
+    for number, kind, at, to, _ in fields(buf, pos, end):
         if (number, kind) == (1, LEN):
             labels = buf[at:to]
     found = fields(buf, pos, end)
-    return _labelled(labels, (_entry(buf, at, to) for number, kind, at, to in found if (number, kind) == (2, LEN)))
+    return _labelled(labels, (_entry(buf, at, to) for number, kind, at, to, _ in found if (number, kind) == (2, LEN)))
 
 
 def _labelled(written: bytes | str, entries: Iterable[Entry]) -> Stream:
@@ -141,7 +141,7 @@ def _labelled(written: bytes | str, entries: Iterable[Entry]) -> Stream:
 
 def _entry(buf: bytes, pos: int, end: int) -> Entry:
     time, line, metadata, wrong = 0, b"", {}, ""
-    for number, kind, at, to in fields(buf, pos, end):
+    for number, kind, at, to, _ in fields(buf, pos, end):
         if kind != LEN:
             continue
         if number == 1:
@@ -158,12 +158,12 @@ def _entry(buf: bytes, pos: int, end: int) -> Entry:
 
 
 def _timestamp(buf: bytes, pos: int, end: int) -> int:
-    parts = {number: signed(at) for number, kind, at, _ in fields(buf, pos, end) if kind == VARINT}
+    parts = {number: signed(at) for number, kind, at, _, _ in fields(buf, pos, end) if kind == VARINT}
     return parts.get(1, 0) * _NS_PER_SECOND + parts.get(2, 0)
 
 
 def _pair(buf: bytes, pos: int, end: int) -> tuple[bytes, bytes]:
-    parts = {number: buf[at:to] for number, kind, at, to in fields(buf, pos, end) if kind == LEN}
+    parts = {number: buf[at:to] for number, kind, at, to, _ in fields(buf, pos, end) if kind == LEN}
     return parts.get(1, b""), parts.get(2, b"")
 
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
-from meterline.encodings.protobuf import double, fixed64, length_delimited, number, pair, sfixed64, text
 from meterline.errors import UndecodableError
+from meterline.protobuf.write import double, fixed64, length_delimited, number, pair, sfixed64, text
 
 MAX_DEPTH: Final = 128
 """Deeper values are refused with their request; from 64 on the kernel quarantines the point (reliability.md B3)."""

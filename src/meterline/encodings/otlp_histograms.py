@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from meterline.encodings.otlp import metric, own_identity
-from meterline.encodings.protobuf import double, fixed64, length_delimited, number
+from meterline.protobuf.write import double, fixed64, length_delimited, number
 
 
 def histogram(name: str, point: bytes, *, temporality: int, unit: str = "") -> bytes:

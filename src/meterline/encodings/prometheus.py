@@ -17,9 +17,9 @@ from meterline.encodings.prometheus_read import Entry, WriteRequest
 from meterline.encodings.prometheus_samples import STALE, ZERO, Histogram, Moment, Sample
 from meterline.encodings.prometheus_series import Fault, Series, Shape, pairs_of
 from meterline.encodings.prometheus_types import GAUGE_HISTOGRAM, HISTOGRAM, Kind
-from meterline.encodings.protobuf import length_delimited, number, text
 from meterline.encodings.rejects import Reject, rejects
 from meterline.errors import TooLargeError
+from meterline.protobuf.write import length_delimited, number, text
 
 MAX_BYTES: Final = 128 * 1024 * 1024
 OLDEST_START_MS: Final = 400 * 86_400_000

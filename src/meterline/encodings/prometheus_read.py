@@ -8,10 +8,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 from meterline.encodings.prometheus_samples import Histogram, Moment, Sample, Walk, moment_of
 from meterline.encodings.prometheus_series import MAX_LABELS, TOO_MANY, Fault, Key, Series, SeriesReader, faulty
-from meterline.encodings.protobuf import length_delimited
-from meterline.encodings.protobuf import varint as encoded
-from meterline.encodings.protobuf_fields import LEN, VARINT, Field, broken, fields, signed, varint, varints
 from meterline.errors import UndecodableError
+from meterline.protobuf.read import LEN, VARINT, Field, broken, fields, signed, varint, varints
+from meterline.protobuf.write import length_delimited
+from meterline.protobuf.write import varint as encoded
 
 _MAX_REFS: Final = 10 * MAX_LABELS  # bytes
 
@@ -67,7 +67,7 @@ def read_v1(body: bytes, reader: SeriesReader) -> WriteRequest:
     :raises TooLargeError: too many parts.
     """
     walk, request = Walk(body), WriteRequest()
-    for number, kind, at, to in fields(body):
+    for number, kind, at, to, _ in fields(body):
         walk.take()
         if (number, kind) == (1, LEN):
             parts = _parts(walk, at, to, _labels_v1, _other_v1)
@@ -93,7 +93,7 @@ def read_v2(body: bytes, reader: SeriesReader) -> WriteRequest:
     walk, request = Walk(body), WriteRequest()
     symbols: list[bytes] = []
     found: list[_Parts] = []
-    for number, kind, at, to in fields(body):
+    for number, kind, at, to, _ in fields(body):
         walk.take()
         if (number, kind) == (4, LEN):
             symbols.append(body[at:to])
@@ -184,7 +184,7 @@ def _labels_v2(buf: bytes, pos: int, end: int) -> tuple[bytes, int]:
 
 
 def _other_v1(walk: Walk, got: Field, parts: _Parts) -> None:
-    number, kind, at, to = got
+    number, kind, at, to, _ = got
     if (number, kind) == (1, LEN):
         parts.labels.append(length_delimited(1, walk.body[at:to]))
     elif (number, kind) == (3, LEN):
@@ -194,7 +194,7 @@ def _other_v1(walk: Walk, got: Field, parts: _Parts) -> None:
 
 
 def _other_v2(walk: Walk, got: Field, parts: _Parts) -> None:
-    number, kind, at, to = got
+    number, kind, at, to, _ = got
     if (number, kind) == (5, LEN):
         parts.metric_type = walk.family(at, to)[1]
     elif (number, kind) == (1, LEN):

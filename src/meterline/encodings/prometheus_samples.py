@@ -7,8 +7,8 @@ Values stay the eight bytes that came, so that no arithmetic can change the bits
 import struct
 from typing import Final, NamedTuple
 
-from meterline.encodings.protobuf_fields import I64, LEN, VARINT, broken, fields, signed
 from meterline.errors import TooLargeError
+from meterline.protobuf.read import I64, LEN, VARINT, broken, fields, signed
 
 STALE: Final = struct.pack("<Q", 0x7FF0000000000002)
 """The value of a sample that ends its series; also a NaN, which only its bits tell from others."""
@@ -107,7 +107,7 @@ class Walk:
         Read a sample of any form. Its moment is kept when nothing but times comes after a value at the front, or without one.
         """
         value, ms, start, where = ZERO, 0, 0, -1
-        for number, kind, at, to in fields(self.body, pos, end):
+        for number, kind, at, to, _ in fields(self.body, pos, end):
             if (number, kind) == (1, I64):
                 value, where = self.body[at:to], to
             elif (number, kind) == (2, VARINT):
@@ -124,7 +124,7 @@ class Walk:
         Read a native histogram.
         """
         count, total, ms, start, hint = b"", ZERO, 0, 0, 0
-        for number, kind, at, to in fields(self.body, pos, end):
+        for number, kind, at, to, _ in fields(self.body, pos, end):
             if (number, kind) == (1, VARINT):
                 count = _count(at)
             elif (number, kind) == (2, I64):
@@ -147,7 +147,7 @@ class Walk:
         found = self.metadata.get(data)
         if found is None:
             name, metric_type = b"", 0
-            for number, kind, at, to in fields(data):
+            for number, kind, at, to, _ in fields(data):
                 if (number, kind) == (1, VARINT):
                     metric_type = at
                 elif (number, kind) == (2, LEN):

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
 from meterline.encodings.prometheus_types import TYPES
-from meterline.encodings.protobuf import length_delimited, varint
-from meterline.encodings.protobuf_fields import LEN, fields
+from meterline.protobuf.read import LEN, fields
+from meterline.protobuf.write import length_delimited, varint
 
 MAX_CACHED_BYTES: Final = 32 * 1024 * 1024
 """Of each of two generations; an entry that is asked for again moves to the younger one."""
@@ -144,7 +144,7 @@ def pairs_of(key: Key) -> list[Pair]:
     :raises UndecodableError: broken wire structure.
     """
     if isinstance(key, bytes):
-        found = (_pair(key, at, to) for number, kind, at, to in fields(key) if (number, kind) == (1, LEN))
+        found = (_pair(key, at, to) for number, kind, at, to, _ in fields(key) if (number, kind) == (1, LEN))
         return list(islice(found, MAX_LABELS + 1))
     texts = [text for text in key if isinstance(text, bytes)]
     return list(zip(texts[::2], texts[1::2], strict=True))[: MAX_LABELS + 1]
@@ -152,7 +152,7 @@ def pairs_of(key: Key) -> list[Pair]:
 
 def _pair(buf: bytes, pos: int, end: int) -> Pair:
     name = value = b""
-    for number, kind, at, to in fields(buf, pos, end):
+    for number, kind, at, to, _ in fields(buf, pos, end):
         if (number, kind) == (1, LEN):
             name = buf[at:to]
         elif (number, kind) == (2, LEN):

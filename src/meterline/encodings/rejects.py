@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from meterline.api import Body, Format
-from meterline.encodings.protobuf import length_delimited, text
+from meterline.protobuf.write import length_delimited, text
 
 
 class Reject(NamedTuple):

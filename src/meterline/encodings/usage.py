@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 
 from meterline.api import Body, Format
 from meterline.encodings.json_text import written
-from meterline.encodings.protobuf import fixed64, length_delimited, text
 from meterline.encodings.rejects import Reject
 from meterline.encodings.times import nanoseconds
+from meterline.protobuf.write import fixed64, length_delimited, text
 
 UNDECODABLE: Final = "undecodable_item"
 

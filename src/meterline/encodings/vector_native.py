@@ -21,12 +21,12 @@ from meterline.encodings.events.items import UNDECODABLE_ITEM, UNSUPPORTED_ITEM,
 from meterline.encodings.events.logs import UID, EventOptions, Facts, facts, record
 from meterline.encodings.events.transcode import SHAPES
 from meterline.encodings.otlp import key_values
-from meterline.encodings.protobuf_fields import LEN, fields
 from meterline.encodings.rejects import Reject
 from meterline.encodings.times import nanoseconds
 from meterline.encodings.vector_points import point_of
 from meterline.encodings.vector_values import plain, written
 from meterline.errors import TooLargeError
+from meterline.protobuf.read import LEN, fields
 
 MAX_ITEM_BYTES: Final = 64 * 1024
 SOURCE_EVENT_ID: Final = "vector.source_event_id"
@@ -72,7 +72,7 @@ class _Request:
         self._room = options.max_bytes
 
     def bodies(self, request: bytes) -> list[Body]:
-        for number, kind, start, end in fields(request):
+        for number, kind, start, end, _ in fields(request):
             if (number, kind) == (_EVENTS, LEN):
                 self._take(request[start:end])
         return [

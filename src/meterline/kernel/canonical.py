@@ -34,7 +34,7 @@ from typing import Any, Final, NamedTuple
 from meterline.errors import UndecodableError
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Bad, Context, Value
-from meterline.kernel.wire import I64, LEN, VARINT, fields
+from meterline.protobuf.read import I64, LEN, VARINT, fields
 
 MAX_DEPTH = 64
 

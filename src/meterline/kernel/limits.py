@@ -14,7 +14,8 @@ from meterline.kernel import canonical
 from meterline.kernel.canonical import BadValueError
 from meterline.kernel.reasons import Reason
 from meterline.kernel.state import FRESH
-from meterline.kernel.wire import fields, put_len, put_varint
+from meterline.protobuf.read import fields
+from meterline.protobuf.write import length_delimited, varint
 
 if TYPE_CHECKING:
     from meterline.kernel.batch import LogRecord
@@ -221,7 +222,7 @@ class NewStreams:
         if len(self.counts) > _MAX_KEPT:
             self.counts = {name: count for name, count in self.counts.items() if count[0] == latest}
         return b"".join(
-            put_len(1, put_len(1, name.encode()) + b"\x10" + put_varint(day) + b"\x18" + put_varint(count))
+            length_delimited(1, length_delimited(1, name.encode()) + b"\x10" + varint(day) + b"\x18" + varint(count))
             for name, (day, count) in self.counts.items()
             if day == latest
         )
@@ -230,7 +231,7 @@ class NewStreams:
         """
         Take what ``encode`` returned.
         """
-        for _, _, a, b, _ in fields(body, 0, len(body)):
+        for _, _, a, b, _ in fields(body):
             found = {number: (c, d) for number, _, c, d, _ in fields(body, a, b)}
             name = body[slice(*found[1])].decode()
             self.counts[name] = (found[2][0], found[3][0])

@@ -5,7 +5,7 @@ Everything here is a cache: an entry that is dropped is found, read and asked ab
 """
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final, Protocol, TypeAlias
 
 from meterline.kernel import canonical
@@ -14,7 +14,7 @@ from meterline.kernel.limits import Extent, extent
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Context, ContextVerdict, Fields, PointType, Temporality, Value
 from meterline.kernel.told import GAUGE, Hint
-from meterline.kernel.wire import LEN, fields
+from meterline.protobuf.read import LEN, fields
 
 MAX_CONTEXTS: Final = 200_000
 
@@ -81,8 +81,8 @@ class ScopeEntry:
         Decode the attributes and names, once. Two threads may both do it: the results are equal.
         """
         if not self._read:
-            resource = [self.resource[a:b] for num, wire, a, b, _ in _all(self.resource) if (num, wire) == (1, LEN)]
-            scope = [self.scope[a:b] for num, wire, a, b, _ in _all(self.scope) if (num, wire) == (3, LEN)]
+            resource = [self.resource[a:b] for num, wire, a, b, _ in fields(self.resource) if (num, wire) == (1, LEN)]
+            scope = [self.scope[a:b] for num, wire, a, b, _ in fields(self.scope) if (num, wire) == (3, LEN)]
             self.mappings = (canonical.attributes(resource), canonical.attributes(scope))
             self.extent = Extent(*map(max, extent(resource), extent(scope)))
             try:
@@ -94,16 +94,12 @@ class ScopeEntry:
         return self
 
 
-def _all(buf: bytes) -> Iterable[tuple[int, int, int, int, int]]:
-    return fields(buf, 0, len(buf))
-
-
 def last(buf: bytes, number: int) -> bytes:
     """
     Return the last payload of a length-delimited field, b"" when there is none.
     """
     found = b""
-    for num, wire, a, b, _ in _all(buf):
+    for num, wire, a, b, _ in fields(buf):
         if num == number and wire == LEN:
             found = buf[a:b]
     return found

@@ -15,7 +15,7 @@ from meterline.kernel.canonical import BadValueError, lookup, read_value
 from meterline.kernel.groups import Group
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import ABSENT, Bad, ContextVerdict, Fields, Path, PointView, Shape, Value
-from meterline.kernel.wire import LEN, fields
+from meterline.protobuf.read import LEN, fields
 
 OVERFLOW = "otel.metric.overflow"
 _OVERFLOW_KEY = OVERFLOW.encode()

@@ -9,7 +9,7 @@ from meterline.kernel.core import PREFIX, Call, Core
 from meterline.kernel.framing import QuarantineRow
 from meterline.kernel.plan import ContextEntry
 from meterline.kernel.reasons import Reason
-from meterline.kernel.wire import put_len, put_varint
+from meterline.protobuf.write import length_delimited, number
 
 
 def single_request(entry: ContextEntry, payload: bytes, metadata: bytes = b"") -> bytes:
@@ -17,13 +17,15 @@ def single_request(entry: ContextEntry, payload: bytes, metadata: bytes = b"") -
     Make a request of one point: its resource, scope and metric header around it. ``metadata``: fields of the metric.
     """
     if not entry.data:
-        item = put_len(2, payload)
+        item = length_delimited(2, payload)
     else:
-        tail = put_varint(16) + put_varint(entry.temporality.value) if entry.data in (7, 9, 10) else b""
+        tail = number(2, entry.temporality.value) if entry.data in (7, 9, 10) else b""
         tail += b"\x18\x01" if entry.data == 7 and entry.monotonic else b""
-        header = put_len(1, entry.name) + put_len(3, entry.unit)
-        item = put_len(2, header + put_len(entry.data, put_len(1, payload) + tail) + metadata)
-    return put_len(1, put_len(1, entry.scope.resource) + put_len(2, put_len(1, entry.scope.scope) + item))
+        header = length_delimited(1, entry.name) + length_delimited(3, entry.unit)
+        points = length_delimited(entry.data, length_delimited(1, payload) + tail)
+        item = length_delimited(2, header + points + metadata)
+    scope = length_delimited(2, length_delimited(1, entry.scope.scope) + item)
+    return length_delimited(1, length_delimited(1, entry.scope.resource) + scope)
 
 
 def stream_part(entry: ContextEntry, identity: bytes, raw: bytes) -> bytes:

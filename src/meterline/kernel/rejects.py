@@ -13,7 +13,8 @@ from meterline.kernel.items import ItemBatch
 from meterline.kernel.plan import PythonPlan
 from meterline.kernel.raw import add_raw
 from meterline.kernel.reasons import BY_CODE, Reason
-from meterline.kernel.wire import LEN, fields, put_len
+from meterline.protobuf.read import LEN, fields
+from meterline.protobuf.write import length_delimited
 
 _TAG: Final = b"meterline.reject.1"
 _NO_TIME: Final = 0
@@ -30,7 +31,7 @@ class RejectItem:
         """
         Read a Reject message. Raises UndecodableError.
         """
-        parts = {number: payload[a:b] for number, kind, a, b, _ in fields(payload, 0, len(payload)) if kind == LEN}
+        parts = {number: payload[a:b] for number, kind, a, b, _ in fields(payload) if kind == LEN}
         reason = BY_CODE.get(parts.get(1, b"").decode(errors="replace"))
         self._payload = payload
         self._reason = reason if reason is not None and reason.kind == "raw" else Reason.UNDECODABLE_ITEM
@@ -42,12 +43,14 @@ class RejectItem:
         Open an entry, unless one is open. The time of its event is not known.
         """
         claims = Claims()
-        key = canonical.digest(_TAG, canonical.put_text(call.source.principal), put_len(1, self._encoding), self._item)
+        key = canonical.digest(
+            _TAG, canonical.put_text(call.source.principal), length_delimited(1, self._encoding), self._item
+        )
         if key in core.open_raw:
             claims.duplicate = 1
         else:
             claims.quarantined = 1
-            body = put_len(1, self._payload)
+            body = length_delimited(1, self._payload)
             add_raw(core, call, (key, self._reason, "", b"", _NO_TIME, Format.REJECTS.value, body, self._detail))
         core.close_point(call, claims)
 
@@ -56,7 +59,5 @@ def decode(body: bytes, plan: PythonPlan) -> ItemBatch:
     """
     Decode a Rejects message. Raises UndecodableError.
     """
-    items = [
-        RejectItem(body[a:b]) for number, kind, a, b, _ in fields(body, 0, len(body)) if (number, kind) == (1, LEN)
-    ]
+    items = [RejectItem(body[a:b]) for number, kind, a, b, _ in fields(body) if (number, kind) == (1, LEN)]
     return ItemBatch(body, Format.REJECTS, plan, items)

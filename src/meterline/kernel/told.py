@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from meterline.kernel.canonical import attributes
 from meterline.kernel.steps.cumulative import NO_TERM
-from meterline.kernel.wire import LEN, fields
+from meterline.protobuf.read import LEN, fields
 
 Hint: TypeAlias = Literal["", "counter", "gauge", "unknown"]
 """What the metadata says that a cumulative monotonic sum really is; "" when it says nothing."""
@@ -55,7 +55,7 @@ def read_told(raw: bytes) -> Told:
 
 
 def _read(raw: bytes) -> Told:
-    said = attributes(raw[a:b] for _, kind, a, b, _ in fields(raw, 0, len(raw)) if kind == LEN)
+    said = attributes(raw[a:b] for _, kind, a, b, _ in fields(raw) if kind == LEN)
     term = said.get(TERM_KEY)
     return Told(_hint(said), term if type(term) is int and 0 < term <= _MAX_TERM else NO_TERM, raw)
 
@@ -82,7 +82,7 @@ def point_ids(data: int, payloads: Iterable[bytes]) -> dict[int, bytes]:
 
 
 def _point_id(payload: bytes, field: int) -> bytes:
-    for number, kind, a, b, _ in fields(payload, 0, len(payload)):
+    for number, kind, a, b, _ in fields(payload):
         if number == field and kind == LEN:
             ids = [payload[c:d] for each, wire, c, d, _ in fields(payload, a, b) if (each, wire) == (_TRACE_ID, LEN)]
             return ids[-1] if ids and len(ids[-1]) == _ID_SIZE else b""

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 from meterline.kernel import canonical
 from meterline.kernel.reasons import Reason
-from meterline.kernel.wire import I64, LEN, fields, put_len
+from meterline.protobuf.read import I64, LEN, fields
+from meterline.protobuf.write import length_delimited
 from meterline.quantity import AMOUNT_LIMIT, AMOUNT_PLACES
 
 _TAG: Final = b"meterline.usage.1"
@@ -59,7 +60,7 @@ class Item(NamedTuple):
         """
         Return a request of this item alone.
         """
-        return put_len(1, self.payload) + _RECEIVED + _FIXED.pack(self.received)
+        return length_delimited(1, self.payload) + _RECEIVED + _FIXED.pack(self.received)
 
     @property
     def names(self) -> str:
@@ -67,7 +68,7 @@ class Item(NamedTuple):
         Return value, customer and dimension for people.
         """
         payload = self.payload
-        found = {number: payload[a:b] for number, kind, a, b, _ in fields(payload, 0, len(payload)) if kind == LEN}
+        found = {number: payload[a:b] for number, kind, a, b, _ in fields(payload) if kind == LEN}
         names = (found.get(number, b"")[:_DETAIL].decode(errors="replace") for number in (3, 1, 2))
         return "{!r} for {} / {}".format(*names)
 
@@ -78,7 +79,7 @@ def read_items(body: bytes) -> list[Item]:
     """
     payloads: list[bytes] = []
     received = 0
-    for number, kind, a, b, _ in fields(body, 0, len(body)):
+    for number, kind, a, b, _ in fields(body):
         if (number, kind) == (1, LEN):
             payloads.append(body[a:b])
         elif (number, kind) == (2, I64):
@@ -94,7 +95,7 @@ def _item(payload: bytes, received: int, seen: Counter[bytes]) -> Item:
     parts: dict[int, bytes] = {}
     pairs: dict[bytes, bytes] = {}
     time = 0
-    for number, kind, a, b, _ in fields(payload, 0, len(payload)):
+    for number, kind, a, b, _ in fields(payload):
         if (number, kind) == (4, I64):
             time = _FIXED.unpack_from(payload, a)[0]
         elif (number, kind) == (5, LEN):

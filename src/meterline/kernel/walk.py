@@ -24,7 +24,7 @@ from meterline.kernel.walk_points import (
     log_record,
     summary_point,
 )
-from meterline.kernel.wire import LEN, VARINT, check, fields
+from meterline.protobuf.read import LEN, VARINT, check, fields
 
 Span = tuple[int, int]
 
@@ -43,7 +43,7 @@ def decode(body: bytes, fmt: Format, plan: PythonPlan) -> PythonBatch:
     Walk a body. Raises UndecodableError before anything was learned of it.
     """
     walk = _Walk(body, plan, NOTHING if fmt is Format.TRANSCODED_METRICS else None)
-    for number, kind, a, b, _ in fields(body, 0, len(body)):
+    for number, kind, a, b, _ in fields(body):
         if number == 1 and kind == LEN:
             walk.resource(a, b, fmt)
     return PythonBatch(body, fmt, plan, walk.blocks, walk.skipped)

@@ -9,7 +9,7 @@ from meterline.kernel.batch import Number, NumberBlock, ToldBlock
 from meterline.kernel.plan import ContextEntry
 from meterline.kernel.told import Told, point_ids
 from meterline.kernel.walk_points import number_point, only_attributes
-from meterline.kernel.wire import LEN, VARINT, broken, fields
+from meterline.protobuf.read import LEN, VARINT, broken, fields
 
 # The usual beginnings of a point: tags of start, time and as_int or as_double, each before its eight bytes.
 _WITH_START = 27

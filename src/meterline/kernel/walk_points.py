@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from meterline.kernel.batch import DistributionPoint, LogRecord, Number
 from meterline.kernel.reasons import Reason
-from meterline.kernel.wire import I64, LEN, VARINT, broken, fields, varint
+from meterline.protobuf.read import I64, LEN, VARINT, broken, fields, varints
 
 _FIXED = struct.Struct("<Q")
 _SIGNED = struct.Struct("<q")
@@ -25,7 +25,7 @@ def number_point(buf: bytes) -> NumberPoint:
     start = time = flags = 0
     value: Number = None
     attributes = []
-    for number, kind, a, b, begin in fields(buf, 0, len(buf)):
+    for number, kind, a, b, begin in fields(buf):
         if number == 7 and kind == LEN:
             attributes.append(buf[begin:b])
         elif kind == I64:
@@ -78,7 +78,7 @@ def histogram_point(buf: bytes) -> DistributionPoint:
     attributes = []
     counts: list[int] = []
     bounds: list[float] = []
-    for number, kind, a, b, begin in fields(buf, 0, len(buf)):
+    for number, kind, a, b, begin in fields(buf):
         if number == 9 and kind == LEN:
             attributes.append(buf[begin:b])
         elif number == 6:
@@ -128,7 +128,7 @@ def exponential_point(buf: bytes) -> DistributionPoint:
     attributes = []
     scale = zeros = 0
     sides: dict[int, tuple[int, list[int]]] = {}
-    for number, kind, a, b, begin in fields(buf, 0, len(buf)):
+    for number, kind, a, b, begin in fields(buf):
         if number == 1 and kind == LEN:
             attributes.append(buf[begin:b])
         elif number in (8, 9) and kind == LEN:
@@ -162,9 +162,7 @@ def _buckets(buf: bytes, pos: int, end: int, before: tuple[int, list[int]]) -> t
         elif number == 2 and kind == VARINT:
             counts.append(a)
         elif number == 2 and kind == LEN:
-            while a < b:
-                count, a = varint(buf, a, b)  # noqa: PLW2901 (the packed run is consumed)
-                counts.append(count)
+            counts += varints(buf[a:b])
     return offset, counts
 
 
@@ -197,7 +195,7 @@ def summary_point(buf: bytes) -> DistributionPoint:
     point = DistributionPoint(buf)
     point.sum = 0.0
     attributes = []
-    for number, kind, a, b, begin in fields(buf, 0, len(buf)):
+    for number, kind, a, b, begin in fields(buf):
         if number == 7 and kind == LEN:
             attributes.append(buf[begin:b])
         elif number == 8 and kind == VARINT:
@@ -214,7 +212,7 @@ def log_record(buf: bytes) -> LogRecord:
     """
     record = LogRecord(buf)
     bodies = []
-    for number, kind, a, b, _ in fields(buf, 0, len(buf)):
+    for number, kind, a, b, _ in fields(buf):
         if kind == LEN and number == 5:
             bodies.append(buf[a:b])
         elif kind == LEN:

@@ -6,9 +6,9 @@ import pytest
 
 from meterline._proto.vector.vector_pb2 import PushEventsRequest, Value
 from meterline.api import Format
-from meterline.encodings.protobuf import length_delimited
 from meterline.encodings.vector_native import Options
 from meterline.errors import TooLargeError, UndecodableError
+from meterline.protobuf.write import length_delimited
 from meterline.testing.vector_events import logs, made, rejects, with_log, with_metric
 
 

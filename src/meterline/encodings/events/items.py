@@ -10,8 +10,8 @@ import msgpack
 from meterline.api import Body, Format
 from meterline.encodings.json_text import written
 from meterline.encodings.otlp import key_values, metric, own_identity, resource
-from meterline.encodings.protobuf import length_delimited
 from meterline.encodings.rejects import Reject, rejects
+from meterline.protobuf.write import length_delimited
 
 UNDECODABLE_ITEM = "undecodable_item"
 UNSUPPORTED_ITEM = "unsupported_item"

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from meterline.encodings.events.items import NOWHERE, UNSUPPORTED_ITEM, Family, ItemError, Origin, Point, wrong
 from meterline.encodings.otlp import CUMULATIVE, DELTA, INT64, MAX_TIME, key_values, number_point
 from meterline.encodings.otlp_histograms import histogram_point, summary_point
-from meterline.encodings.protobuf import number
+from meterline.protobuf.write import number
 
 Number: TypeAlias = int | float | Decimal
 

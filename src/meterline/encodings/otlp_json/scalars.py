@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from meterline.encodings.otlp import INT64
 from meterline.encodings.otlp_json import values
-from meterline.encodings.protobuf import varint
+from meterline.protobuf.write import varint
 
 _ID_SIZES: Final = {"trace_id": 16, "span_id": 8}
 _VARINT, _I64, _LEN, _I32 = 0, 1, 2, 5

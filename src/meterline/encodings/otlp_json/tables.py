@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from meterline.encodings.otlp_json import scalars, values
 from meterline.encodings.otlp_json.aside import Aside, Step
 from meterline.encodings.otlp_json.wrong import WrongError, wrong_type
-from meterline.encodings.protobuf import length_delimited, varint
+from meterline.protobuf.write import length_delimited, varint
 
 Write = Callable[[Any, Aside], bytes]
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from meterline.encodings.otlp import INT64, MAX_DEPTH
 from meterline.encodings.otlp_json.wrong import WrongError, wrong_type
-from meterline.encodings.protobuf import double, length_delimited, number, varint
+from meterline.protobuf.write import double, length_delimited, number, varint
 
 INT32: Final = range(-(2**31), 2**31)
 

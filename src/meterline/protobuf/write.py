@@ -1,5 +1,5 @@
 """
-Writing protobuf fields by hand: the few wire types that OTLP needs (protobuf.dev, Encoding).
+Writing protobuf fields by hand: the few wire types that OTLP needs.
 
 Field by field and without generated classes, since upb refuses values nested deeper than 32 levels, and the kernel quarantines
 a too deep value instead of refusing its request.

@@ -1,0 +1,3 @@
+"""
+The protobuf wire format by hand, one reader and one writer (protobuf.dev, Encoding).
+"""
