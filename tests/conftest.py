@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 KITS = ROOT / "src" / "meterline" / "testing"
 NO_SKIP = os.environ.get("METERLINE_NO_SKIP") == "1"
+PATIENCE_SECS = 20.0
 SEED = int(os.environ.get("METERLINE_SEED") or random.SystemRandom().randrange(2**32))
 
 # Machines in CI are shared: a deadline per example measures the neighbours.
@@ -101,7 +102,7 @@ def _no_threads_left() -> Iterator[None]:
     """
     before = set(threading.enumerate())
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_SECS
     while (left := _started_since(before)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not left, f"threads left running: {[thread.name for thread in left]}"
@@ -118,7 +119,7 @@ def no_files_left() -> Iterator[None]:
     """
     before = _open_files()
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_SECS
     while _open_files() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert _open_files() <= before

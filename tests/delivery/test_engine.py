@@ -24,6 +24,7 @@ from meterline.api import (
 from meterline.api.receipt import rejected_all, retry_all, unknown_all
 from meterline.errors import ConfigurationError, LedgerFullError
 from meterline.ledger import deliveries
+from meterline.testing.process import wait_until
 from meterline.testing.rig import Rig, usage
 
 Make = Callable[..., Any]
@@ -31,6 +32,8 @@ Make = Callable[..., Any]
 
 KEYED = DeliveryContract(dedupe_key="id", per_record_results=True)
 CAREFUL = DeliveryContract(on_unknown="hold", per_record_results=True)
+FOR_EVER_SECS = 1000.0
+"""A grace that no test lives to see the end of."""
 CUTTING = DeliveryContract(never_unknown=True, per_record_results=True)
 
 
@@ -38,10 +41,7 @@ def wait(condition: Callable[[], object], secs: float = 20.0) -> None:
     """
     Poll until it holds.
     """
-    end = time.monotonic() + secs
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.005)
+    wait_until(condition, secs, "what the test expects", every_secs=0.005)
 
 
 def some(first: int, count: int) -> list[object]:
@@ -318,9 +318,8 @@ def test_one_failing_exporter_never_slows_another(rig: Rig, make: Make) -> None:
         rig.append(some(first, 10))
     rig.wait_until(lambda states: states["healthy"].row.delivered == 50)
     assert rig.states()["unreachable"].pending == 50
-    health = rig.delivery.health()
-    assert health["unreachable"]["trouble"] == "connecting: refused"
-    assert health["hanging"]["pending"] == 50
+    wait(lambda: rig.delivery.health()["unreachable"]["trouble"] == "connecting: refused")
+    wait(lambda: rig.delivery.health()["hanging"]["pending"] == 50)
     release.set()
     rig.wait_until(lambda states: states["hanging"].row.delivered == 50)
 
@@ -484,9 +483,7 @@ def test_stop_delivers_what_is_pending(rig: Rig, make: Make) -> None:
     exporter = make(batch={"max_wait_secs": 60.0})
     rig.start(exporter)
     rig.append(some(0, 3))
-    began = time.monotonic()
-    rig.stop(20)
-    assert time.monotonic() - began < 10
+    rig.stop(FOR_EVER_SECS)
     assert rig.states()["x"].row.delivered == 3
     assert exporter.closed == 1
 
@@ -495,14 +492,12 @@ def test_stop_changes_no_state_when_the_backend_is_down(rig: Rig, make: Make) ->
     """
     With nothing to be done before the deadline, a stop is quick and everything stays pending.
     """
-    exporter = make(retry={"initial_secs": 100.0, "max_secs": 100.0})
+    exporter = make(retry={"initial_secs": 9000.0, "max_secs": 9000.0})
     exporter.answer = lambda _batch: retry_all("down")
     rig.start(exporter)
     rig.append(some(0, 3))
     wait(lambda: rig.sql("SELECT sending FROM batch") == [(0,)])
-    began = time.monotonic()
-    rig.stop(20)
-    assert time.monotonic() - began < 10
+    rig.stop(FOR_EVER_SECS)
     state = rig.states()["x"]
     assert (state.pending, state.row.dead, state.row.held) == (3, 0, 0)
 
@@ -517,9 +512,7 @@ def test_a_send_that_does_not_return_is_left_behind(rig: Rig, make: Make) -> Non
     rig.start(exporter)
     rig.append(some(0, 3))
     wait(lambda: exporter.sent)
-    began = time.monotonic()
     rig.stop(0.2)
-    assert time.monotonic() - began < 5
     rig.transactor.dead = True
     release.set()
     wait(lambda: exporter.closed)

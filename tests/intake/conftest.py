@@ -4,7 +4,9 @@ A kernel and a ledger of a few lines, scripted to fail, under the real intake.
 A body is text such as ``3``: so many points; ``poison``: apply raises; ``broken``: undecodable; ``new``: must be learned first.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -19,6 +21,7 @@ from meterline.intake import Intake, IntakeOptions, Writer
 from meterline.kernel.seam import Applied, Context, Frame, PointType, SnapshotPart, Temporality, Unknown
 from meterline.ledger.model import CommitGroup, CommitResult, LedgerOptions
 
+SECS = 20.0
 CONTEXT = Context(PointType.SUM, "calls", "1", Temporality.DELTA, True, {}, "", "", {})
 
 
@@ -197,9 +200,27 @@ class Bench:
         self.intake.submit(body.encode(), Format.OTLP_METRICS, "otlp", principal, ticket, **more)
         return ticket
 
+    @contextmanager
+    def stuck(self, body: str) -> Iterator[Ticket]:
+        """Submit one body, and let its commit take as long as the block."""
+        reached, gate = threading.Event(), threading.Event()
+
+        def fail(group: CommitGroup) -> None:
+            if group.frame:
+                reached.set()
+                gate.wait(SECS)
+
+        self.ledger.fail = fail
+        ticket = self.send(body)
+        assert reached.wait(SECS)
+        try:
+            yield ticket
+        finally:
+            gate.set()
+
     def ask(self, body: str, principal: Any = ANONYMOUS, **more: Any) -> Answer:
         """Submit one body and wait for its answer."""
-        answer = self.send(body, principal, **more).wait(10)
+        answer = self.send(body, principal, **more).wait(SECS)
         assert answer is not None
         return answer
 
@@ -209,4 +230,4 @@ def bench() -> Iterator[Bench]:
     """An intake that is not started yet."""
     bench = Bench()
     yield bench
-    bench.intake.stop(10)
+    bench.intake.stop(SECS)

@@ -32,7 +32,7 @@ def serve_others(site: HostileSite, kind: str) -> None:
     """One valid request over each of three wires is stored while they hang."""
     for wire in (wire for wire in WIRES if wire.name in ("json-array", "otlp-grpc-logs", "fluent-forward")):
         sender = site.sender(wire)
-        sender.send(valid(wire, f"during-{kind}"), 5)
+        sender.send(valid(wire, f"during-{kind}"), 30)
         sender.close()
 
 
@@ -62,7 +62,7 @@ def test_stalled_senders(site: HostileSite) -> None:
         for connection, first, _ in stalled:
             connection.sendall(first)
         serve_others(site, "stalled")
-        until = time.monotonic() + 15
+        until = time.monotonic() + 30
         for connection, first, drop in stalled:
             assert ends(connection, drop, until), f"{first!r}, {drop!r}"
     finally:

@@ -52,7 +52,7 @@ def test_forwards_both_ways(echo: tuple[str, int]) -> None:
     """
     Bytes go there and back, and are counted.
     """
-    with proxied(*echo) as proxy, socket.create_connection(proxy.address, timeout=5) as peer:
+    with proxied(*echo) as proxy, socket.create_connection(proxy.address, timeout=20) as peer:
         assert ask(peer, b"hello") == b"hello"
         assert (proxy.connections, proxy.forwarded_bytes) == (1, 10)
 
@@ -62,15 +62,15 @@ def test_cut_resets_and_refuses_until_healed(echo: tuple[str, int]) -> None:
     A cut ends what is connected, refuses what comes, and a healed network serves again at the same address.
     """
     with proxied(*echo) as proxy:
-        with socket.create_connection(proxy.address, timeout=5) as peer:
+        with socket.create_connection(proxy.address, timeout=20) as peer:
             assert ask(peer, b"a") == b"a"
             proxy.cut()
             with pytest.raises(ConnectionError):
                 ask(peer, b"b")
-        with pytest.raises(ConnectionError), socket.create_connection(proxy.address, timeout=5) as peer:
+        with pytest.raises(ConnectionError), socket.create_connection(proxy.address, timeout=20) as peer:
             peer.recv(1)
         proxy.heal()
-        with socket.create_connection(proxy.address, timeout=5) as peer:
+        with socket.create_connection(proxy.address, timeout=20) as peer:
             assert ask(peer, b"c") == b"c"
 
 
@@ -78,12 +78,12 @@ def test_hold_keeps_the_connection_and_forwards_later(echo: tuple[str, int]) -> 
     """
     A held network lets the connection stand in silence; healed, what was sent meanwhile arrives.
     """
-    with proxied(*echo) as proxy, socket.create_connection(proxy.address, timeout=5) as peer:
+    with proxied(*echo) as proxy, socket.create_connection(proxy.address, timeout=20) as peer:
         assert ask(peer, b"a") == b"a"
         proxy.hold()
         peer.settimeout(0.3)
         with pytest.raises(TimeoutError):
             ask(peer, b"b")
         proxy.heal()
-        peer.settimeout(5)
+        peer.settimeout(20)
         assert peer.recv(16) == b"b"

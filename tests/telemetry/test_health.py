@@ -54,7 +54,7 @@ def ask(telemetry: Telemetry, path: str) -> tuple[int, dict[str, Any]]:
     Return status and body of a probe.
     """
     try:
-        with urllib.request.urlopen(f"http://{telemetry.endpoints['health']}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{telemetry.endpoints['health']}{path}", timeout=20) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

@@ -31,7 +31,7 @@ def get(listener: Listener, path: str, method: str = "GET") -> tuple[int, bytes,
     """
     request = urllib.request.Request(f"http://{listener.endpoint}{path}", method=method, headers={"Accept": "x/y"})
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, answer.read(), dict(answer.headers)
     except urllib.error.HTTPError as error:
         with error:
@@ -85,7 +85,7 @@ def test_a_client_that_says_nothing_blocks_nobody(listener: Listener) -> None:
         assert get(listener, "/hello")[0] == 200
         stopper = threading.Thread(target=listener.stop)
         stopper.start()
-        stopper.join(5)
+        stopper.join(20)
         assert not stopper.is_alive()
 
 

@@ -4,6 +4,7 @@ What a job costs, for tests that compare the cost of some parts with that of man
 
 import gc
 import time
+import tracemalloc
 from collections.abc import Callable
 
 
@@ -26,3 +27,15 @@ def cpu_secs(job: Callable[[], object]) -> float:
     before = time.thread_time()
     job()
     return time.thread_time() - before
+
+
+def peak_bytes(job: Callable[[], object]) -> int:
+    """
+    Return the most memory that Python had taken at once, in any thread, since the job began.
+    """
+    tracemalloc.start()
+    try:
+        job()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

@@ -19,17 +19,21 @@ from typing import Self
 from meterline.faultpoints import VARIABLE
 
 _PORTS = range(21_000, 32_000)  # below the range the kernel takes ports for outgoing connections from
+_given: set[int] = set()
 
 
 def free_port() -> int:
     """
-    Return a TCP port of 127.0.0.1 that nobody listens on, and that no outgoing connection will take meanwhile.
+    Return a TCP port of 127.0.0.1 that nobody listens on, and that no outgoing connection will take meanwhile; no port twice,
+    since whoever asked first may not listen on it yet.
     """
     while True:
         port = random.SystemRandom().choice(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def wait_until(condition: Callable[[], object], timeout_secs: float, what: str, every_secs: float = 0.01) -> None:

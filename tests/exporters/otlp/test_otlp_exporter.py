@@ -333,7 +333,7 @@ def test_a_server_lost_while_idle_costs_no_doubt(serve: Any, exporter_for: Any, 
     After a while without answers the connection is tried before a batch is sent.
     """
     server = serve()
-    exporter = exporter_for(server.endpoint, timeout_secs=0.5)
+    exporter = exporter_for(server.endpoint, timeout_secs=2)
     assert exporter.send(batch_of(rng)).default.verdict is Verdict.DELIVERED
     server.close()
     exporter._answered -= 60
@@ -349,10 +349,10 @@ def test_no_answer_in_time_is_unknown(serve: Any, exporter_for: Any, rng: random
     release = threading.Event()
 
     def slow(_request: OtlpRequest, _context: grpc.ServicerContext) -> bytes:
-        release.wait(10)
+        release.wait(30)
         return b""
 
-    outcome = exporter_for(serve(slow).endpoint, timeout_secs=0.4).send(batch_of(rng)).default
+    outcome = exporter_for(serve(slow).endpoint, timeout_secs=2).send(batch_of(rng)).default
     release.set()
 
     assert outcome.verdict is Verdict.UNKNOWN
@@ -367,17 +367,17 @@ def test_a_connection_lost_while_waiting_is_unknown(serve: Any, exporter_for: An
 
     def stuck(_request: OtlpRequest, _context: grpc.ServicerContext) -> bytes:
         reached.set()
-        release.wait(10)
+        release.wait(30)
         return b""
 
     server = serve(stuck)
     exporter = exporter_for(server.endpoint)
-    closer = threading.Thread(target=lambda: (reached.wait(10), server.close()), daemon=True)
+    closer = threading.Thread(target=lambda: (reached.wait(30), server.close()), daemon=True)
     closer.start()
 
     outcome = exporter.send(batch_of(rng)).default
     release.set()
-    closer.join(10)
+    closer.join(30)
 
     assert outcome.verdict is Verdict.UNKNOWN
     with pytest.raises(NotConnectedError):
@@ -433,7 +433,7 @@ def test_a_renewed_certificate_is_read_at_the_next_connection(
     server = serve(credentials=server_credentials(authority, mutual=False))
     trustme.CA().cert_pem.write_to_path(tmp_path / "trusted.pem")
     tls = {"ca_file": str(tmp_path / "trusted.pem"), "server_name": "localhost"}
-    exporter = exporter_for(server.endpoint, tls=tls, timeout_secs=1)
+    exporter = exporter_for(server.endpoint, tls=tls, timeout_secs=3)
     with pytest.raises(NotConnectedError):
         exporter.connect(None)
 

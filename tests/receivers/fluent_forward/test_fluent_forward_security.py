@@ -3,7 +3,6 @@ Who may send: shared key, users, client certificates, and what is refused to sta
 """
 
 import ssl
-import time
 from pathlib import Path
 from typing import Any
 
@@ -160,10 +159,8 @@ def test_stopping_does_not_wait_for_handshakes(start: Any, connect: Any) -> None
     receiver = start(auth={"shared_key": SHARED})
     client = connect(receiver)
     assert client.receive()[0] == "HELO"
-    began = time.monotonic()
-    receiver.stop(20)
+    receiver.stop(1000)  # no test lives as long
 
-    assert time.monotonic() - began < 5
     assert client.receive() is None
 
 
@@ -296,7 +293,7 @@ def test_a_new_certificate_is_used_for_new_connections(start: Any, connect: Any,
     def reloaded() -> bool:
         return any(s.name == "meterline_receiver_certificate_reloads" and s.value for s in receiver.samples())
 
-    wait_until(reloaded, 10, "the certificate to be read again")
+    wait_until(reloaded, 20, "the certificate to be read again")
     new = connect(receiver, tls=client_context(second))
     for client in (old, new):
         client.send(CHUNK)

@@ -3,6 +3,7 @@ Remote write through a whole gateway: what is billed of starts that come and go,
 """
 
 import http.client
+import struct
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,11 +13,21 @@ import cramjam
 import pytest
 
 from meterline.testing.evidence import check_balance
-from meterline.testing.remote_write import STALE_BITS, Written, histogram, request_v1, request_v2, sample
+from meterline.testing.remote_write import (
+    STALE_BITS,
+    Written,
+    double,
+    histogram,
+    request_v1,
+    request_v2,
+    sample,
+    varint,
+)
 from meterline.testing.site import Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+NEVER, AT_ONCE = "3600", "0.000001"  # seconds of silence after which another server is elected
 V2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
 RULES = """
 rules:
@@ -33,24 +44,31 @@ class WriteSite(Site):
     """
 
     receiver = "prometheus"
-    options = ", ha: {failover_secs: 0.3}"
+    options = f", ha: {{failover_secs: {NEVER}}}"
 
-    def write(self, *series: Written, v2: bool = True, metadata: tuple[tuple[str, int], ...] = ()) -> None:
+    def write(
+        self, *series: Written, v2: bool = True, metadata: tuple[tuple[str, int], ...] = (), tenant: str = ""
+    ) -> dict[str, int]:
         """
-        Send one request and see it stored.
+        Send one request, see it stored, and return what the answer's headers count.
         """
         body = request_v2(series) if v2 else request_v1(series, metadata)
         headers = {"content-type": V2 if v2 else "application/x-protobuf", "content-encoding": "snappy"}
+        headers |= {"x-scope-orgid": tenant} if tenant else {}
         connection = http.client.HTTPConnection(f"127.0.0.1:{self.port}", timeout=30)
         connection.request("POST", "/api/v1/write", bytes(cramjam.snappy.compress_raw(body)), headers)
-        assert connection.getresponse().status == 204
+        response = connection.getresponse()
         connection.close()
+        assert response.status == 204
+        return {name.lower(): int(text) for name, text in response.getheaders() if name.lower().startswith("x-")}
 
-    def restart(self) -> None:
+    def restart(self, failover_secs: str = NEVER) -> None:
         """
-        Kill the gateway, and start it again.
+        Kill the gateway, and start it again. ``AT_ONCE``: whoever writes next is elected, without a wait for it.
         """
         self.gateway.kill()
+        self.options = f", ha: {{failover_secs: {failover_secs}}}"
+        self.configure()
         self.gateway.start()
 
 
@@ -109,6 +127,54 @@ def test_a_start_that_becomes_known_later_changes_nothing(site: WriteSite, begin
     assert site.quarantine() == []
 
 
+def test_starts_that_are_made_up_or_ahead_are_not_billed_twice(site: WriteSite, begin: int) -> None:
+    """
+    A collector that began anew says its own start, with the counter as it is; a target's clock may be ahead of its scraper's.
+    """
+    site.write(calls(1_000, begin, begin - 5_000))
+    site.write(calls(1_005, begin + 1_000, begin + 1_000))
+    site.write(calls(1_010, begin + 2_000, begin + 1_000))
+    site.write(calls(7, begin + 3_000, begin + 3_500))  # began again: of a clock that is half a second ahead
+    site.write(calls(9, begin + 4_000, begin + 3_500))
+
+    assert site.totals() == {("acme", "calls_total"): Decimal(10 + 9)}
+    check_balance(site.folder)
+
+
+def test_a_series_is_its_labels_in_any_order(site: WriteSite, begin: int) -> None:
+    """
+    An empty label is none; another tenant's series is another one; order and repeats of samples are nothing.
+    """
+    turned = [("zone", "1"), ("customer", "acme"), ("empty", ""), ("__name__", "calls_total"), ("area", "2")]
+    site.write(calls(1, begin, zone="1", area="2"))
+    site.write(Written(turned, [sample(4, begin + 2_000), sample(3, begin + 1_000), sample(4, begin + 2_000)]))
+    site.write(calls(100, begin + 3_000, zone="1", area="2"), tenant="other")
+    site.write(calls(102, begin + 4_000, zone="1", area="2"), tenant="other")
+    site.write(calls(6, begin + 4_000, zone="1", area="2"), calls(6, begin + 4_000, zone="1", area="2"))
+
+    assert site.totals() == {("acme", "calls_total"): Decimal(5 + 2)}
+    assert site.quarantine() == []
+    check_balance(site.folder)
+
+
+def test_two_values_of_one_instant_are_for_a_person(site: WriteSite, begin: int) -> None:
+    """
+    The first one counts, the other is disputed, and counting goes on; the answer says that both are written.
+    """
+    site.write(calls(1, begin))
+    site.write(calls(5, begin + 1_000))
+    said = site.write(calls(6, begin + 1_000), Written({"job": "nameless"}, [sample(1, begin)] * 2))
+    site.write(calls(8, begin + 2_000))
+
+    counted = {
+        what: said[f"x-prometheus-remote-write-{what}-written"] for what in ("samples", "histograms", "exemplars")
+    }
+    assert counted == {"samples": 3, "histograms": 0, "exemplars": 0}
+    assert said["x-meterline-quarantined"] == 2
+    assert site.totals() == {("acme", "calls_total"): Decimal(7)}
+    assert {entry["reason"] for entry in site.quarantine()} == {"conflict", "undecodable_item"}
+
+
 def test_a_pair_s_skew_is_no_reset_through_kills(site: WriteSite, begin: int) -> None:
     """
     The second server is some calls behind the first at each failover; the election survives a kill.
@@ -118,14 +184,16 @@ def test_a_pair_s_skew_is_no_reset_through_kills(site: WriteSite, begin: int) ->
     site.write(calls(99, begin + 100, **b))  # dropped
     site.write(calls(110, begin + 1_000, **a))
     site.restart()
+    site.write(calls(300, begin + 1_200, **b))  # dropped
     site.write(calls(111, begin + 1_500, **a))
-    time.sleep(0.4)
+    site.restart(AT_ONCE)
     site.write(calls(107, begin + 2_000, **b))  # behind: no usage
     site.restart()
     site.write(calls(112, begin + 3_000, **b))
     site.write(calls(500, begin + 3_100, **a))  # dropped
-    time.sleep(0.4)
+    site.restart(AT_ONCE)
     site.write(calls(113, begin + 4_000, **a))
+    site.restart()
     site.write(calls(5, begin + 5_000, **a))  # a real restart
 
     assert site.totals() == {("acme", "calls_total"): Decimal(13 + 5)}
@@ -149,8 +217,14 @@ def test_types_markers_and_histograms(site: WriteSite, begin: int) -> None:
         )
     site.write(Written({"__name__": "work_count", **named}, [sample(STALE_BITS, begin + 3_000)]), v2=False)
     site.write(Written({"__name__": "work", **named}, histograms=[histogram(15, 2.5, begin + 4_000)]))
+    double_count = (
+        varint(2 << 3 | 1) + struct.pack("<d", 15.5) + double(3, 2.5) + varint(15 << 3) + varint(begin + 5_000)
+    )
+    site.write(Written({"__name__": "work", **named}, histograms=[double_count]))
+    falling = [histogram(count, 1.0, begin + 5_000 + count, hint=3) for count in (9, 20)]
+    site.write(Written({"__name__": "work", "customer": "gauge"}, histograms=falling))
 
-    assert site.totals() == {("acme", "work_count"): Decimal(5)}
+    assert site.totals() == {("acme", "work_count"): Decimal("5.5")}
     assert {entry["reason"] for entry in site.quarantine()} == {"needs_conversion", "type_unknown"}
     check_balance(site.folder)
 

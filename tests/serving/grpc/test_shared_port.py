@@ -30,6 +30,7 @@ from meterline.api import (
 from meterline.serving.auth_config import AuthConfig
 from meterline.serving.config import GrpcListenerConfig
 from meterline.serving.listeners import OpenListeners
+from meterline.testing.process import free_port
 
 CODE = grpc.StatusCode
 
@@ -38,9 +39,7 @@ def free_address() -> str:
     """
     Return an address that nobody listens on.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def send(channel: grpc.Channel, service: Any, body: bytes = b"x", **headers: str) -> Any:
