@@ -23,7 +23,7 @@ class Cause(Enum):
     UNDECODABLE = 400
     UNAUTHENTICATED = 401
     FORBIDDEN = 403
-    NOT_FOUND = 404  # a path beside an endpoint's: /v1/traces next to /v1/metrics
+    NOT_FOUND = 404  # a path that is not served: /v1/traces next to /v1/metrics
     METHOD = 405
     TOO_LARGE = 413
     MEDIA_TYPE = 415

@@ -188,7 +188,10 @@ def test_other_paths_methods_and_types(open_rig: Opener, page: StubPage) -> None
     404, 405 with Allow, 415 with Accept-Encoding, OPTIONS, HEAD and pages, each without a body being stored.
     """
     rig = open_rig(pages=(page,), compression_algorithms=["gzip"])
-    assert rig.send(path="/elsewhere").status == 404
+    elsewhere = rig.send(path="/elsewhere")
+    assert (elsewhere.status, elsewhere.body[:8]) == (404, b"refused:"), "in the words of one that takes the media type"
+    plain = rig.send(path="/elsewhere", headers={"Content-Type": "text/html"})
+    assert (plain.status, plain.body[:8]) == (404, b"finding ")
     beside = rig.send(path="/v1/traces")
     assert (beside.status, beside.body[:8]) == (404, b"refused:"), "in the words of the endpoint beside it"
     seen = rig.send(b"", method="PUT")

@@ -120,18 +120,18 @@ class Routes:
 
     def beside(self, head: Head) -> Route | None:
         """
-        Return an endpoint in the same folder as a path that is not served, for the words to say so in.
+        Return an endpoint for the words to say in that a path is not served: of those in the same folder one that takes the
+        media type, or else any; of those elsewhere only one that takes it.
         """
         folder = head.path.rpartition("/")[0]
-        if not folder:
-            return None
-        routes = [
-            place.first
-            for path, place in self._places.items()
-            if path.rpartition("/")[0] == folder and place.first.endpoint is not None
-        ]
-        fitting = (route for route in routes if route.endpoint is not None and route.endpoint.accepts(head))
-        return next(fitting, routes[0] if routes else None)
+        served = [(path.rpartition("/")[0], place.first) for path, place in self._places.items()]
+        near = [route for beside, route in served if folder and beside == folder and route.endpoint is not None]
+        fitting = (
+            route
+            for route in (*near, *(route for _, route in served))
+            if route.endpoint is not None and route.endpoint.accepts(head)
+        )
+        return next(fitting, near[0] if near else None)
 
 
 def _put(places: dict[str, Place], path: str, method: str, route: Route) -> None:

@@ -315,12 +315,15 @@ def test_other_methods(start: Any, media_type: str) -> None:
     assert "POST" in got.headers["allow"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/traces", "/otlp/v1/traces", "/v1development/profiles", "/v1/metrics/v1/metrics", "/v1/metrics/", "/"]
+)
 @pytest.mark.parametrize("media_type", [PROTOBUF, JSON])
-def test_traces_are_not_served(start: Any, media_type: str) -> None:
+def test_what_is_not_served_is_not_found(start: Any, media_type: str, path: str) -> None:
     """
-    404 with a Status, in the encoding of the request.
+    404 with a Status, in the encoding of the request: other signals, and addresses that were put together wrong.
     """
-    got = start().post("/v1/traces", b"", media_type)
+    got = start().post(path, b"", media_type)
 
     assert (got.status, got.media_type, status_of(got).code) == (404, media_type, code_pb2.NOT_FOUND)
 
