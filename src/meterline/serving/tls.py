@@ -62,11 +62,14 @@ class CertificateFiles:
                 return False
             self._signature = signature
             try:
-                self.current = self._read()
+                found = self._read()
             except ConfigurationError as error:
                 self.reload_failures += 1
                 self._log.error("certificate not reloaded, the old one stays in use", error=str(error))
                 return False
+            if self._look() != signature:  # perhaps half of each: the next look reads them again
+                return False
+            self.current = found
             self.reloads += 1
         self._log.info("certificate reloaded", cert_file=str(self._config.cert_file))
         return True
