@@ -25,7 +25,7 @@ from meterline.testing.remote_write import (
 )
 from meterline.testing.site import Site
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 NEVER, AT_ONCE = "3600", "0.000001"  # seconds of silence after which another server is elected
 V2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
