@@ -39,9 +39,9 @@ _ITEM: Final[dict[str, Any]] = {
         },
         "timestamp": {
             "type": ["string", "number"],
-            "description": "When: RFC 3339, or a count since 1970 in seconds, milliseconds, microseconds or nanoseconds, which "
-            "its size tells. Without one the item is quarantined, unless the receiver says `missing_timestamp: received` and "
-            "the item has an idempotency key.",
+            "description": "When: RFC 3339, as UTC without an offset; or a count since 1970 in seconds, milliseconds, "
+            "microseconds or nanoseconds, which its size tells. Without one the item is quarantined, unless "
+            "the receiver says `missing_timestamp: received` and the item has an idempotency key.",
         },
         "metadata": {
             "type": ["object", "null"],

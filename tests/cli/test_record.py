@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from meterline.cli import main
 from meterline.cli.record import curl
 
-SHELL = shutil.which("sh") or "/bin/sh"
+SHELLS = sorted({found for name in ("sh", "bash") if (found := shutil.which(name))})
 ITEM = ("--customer", "acme", "--dimension", "seats", "--value", "12.50")
 AT = ("--timestamp", "2026-11-22T18:00:00Z")
 SECRET = "s3cret-key"  # noqa: S105 - a test's own
@@ -132,16 +132,20 @@ def test_the_line_in_a_shell(text: str, tmp_path: Path) -> None:
 
 def in_a_shell(line: str, folder: Path) -> list[str]:
     """
-    Return what a program named curl is given when the line is run.
+    Return what a program named curl is given when the line is run, by every shell alike.
     """
     fake = folder / "curl"
     fake.write_text("#!/bin/sh\nprintf '%s\\0' \"$@\"\n", encoding="utf-8")
     fake.chmod(0o755)
-    run = subprocess.run(
-        [SHELL, "-c", line], capture_output=True, check=True, env={"PATH": f"{folder}:/usr/bin:/bin"}, cwd=folder
-    )
+    given = []
+    for shell in SHELLS:
+        run = subprocess.run(
+            [shell, "-c", line], capture_output=True, check=True, env={"PATH": f"{folder}:/usr/bin:/bin"}, cwd=folder
+        )
+        given.append(run.stdout.decode().split("\0")[:-1])
     assert not (folder / "x").exists()
-    return run.stdout.decode().split("\0")[:-1]
+    assert given == given[:1] * len(SHELLS)
+    return given[0]
 
 
 @settings(max_examples=40)
