@@ -82,7 +82,7 @@ class _Request:
 
     def _take(self, data: bytes) -> None:
         try:
-            self._add(self._parsed(data))
+            self._add(data, self._parsed(data))
         except DecodeError:
             self._refuse(ItemError(UNDECODABLE_ITEM, "an event that is no event of Vector, or nested too deep"), data)
         except ItemError as error:
@@ -93,12 +93,12 @@ class _Request:
             raise ItemError("value_too_long", f"an event of {len(data)} bytes is over max_event_bytes")
         return EventWrapper.FromString(data)
 
-    def _add(self, event: EventWrapper) -> None:
+    def _add(self, data: bytes, event: EventWrapper) -> None:
         kind = event.WhichOneof("event")
         if kind == "log":
             self._log(event.log)
         elif kind == "metric":
-            self._metric(event.metric)
+            self._metric(data, event.metric)
         else:
             raise ItemError(UNSUPPORTED_ITEM, "a trace" if kind == "trace" else "an event without content")
 
@@ -133,8 +133,8 @@ class _Request:
         attributes = {SOURCE_EVENT_ID: source.hex()}
         return key_values(_ATTRIBUTES, attributes if uid else {**attributes, UID: self._identity(source, made).hex()})
 
-    def _metric(self, metric: Metric) -> None:
-        common, point = point_of(metric)
+    def _metric(self, data: bytes, metric: Metric) -> None:
+        common, point = point_of(data, metric)
         source = _event_id(metric.metadata_full) if common.instant else b""
         if source:
             point = point.identified(self._identity(source, point.alone(common.name) + common.origin.key()))

@@ -3,9 +3,10 @@ Metrics of Vector's native protocol, in all the forms that its versions have wri
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
-from meterline._proto.vector.vector_pb2 import Metric
+from meterline._proto.vector.vector_pb2 import Metric, TaggedEvent
 from meterline.encodings.events import vector_metrics as otlp
 from meterline.encodings.events.items import UNSUPPORTED_ITEM, ItemError, Point, wrong
 from meterline.encodings.events.vector_metrics import Tally, VectorMetric
@@ -14,9 +15,11 @@ from meterline.encodings.otlp import MAX_TIME
 _PER_SECOND: Final = 10**9
 
 
-def point_of(metric: Metric) -> tuple[VectorMetric, Point]:
+def point_of(event: bytes, metric: Metric) -> tuple[VectorMetric, Point]:
     """
-    Return a metric's point, and what is known of it beside. Raises ItemError: no OTLP point says the same.
+    Return the point of a metric, which this event holds, and what is known of it beside.
+
+    Raises ItemError: no OTLP point says the same.
     """
     common = otlp.vector_metric(
         metric.name,
@@ -24,7 +27,7 @@ def point_of(metric: Metric) -> tuple[VectorMetric, Point]:
         time=_time(metric),
         interval_ms=metric.interval_ms,
         namespace=metric.namespace,
-        tags=_tags(metric),
+        tags=_tags(event),
     )
     make = _MAKERS.get(metric.WhichOneof("value") or "")
     if make is None:
@@ -41,15 +44,39 @@ def _time(metric: Metric) -> int:
     return time
 
 
-def _tags(metric: Metric) -> dict[str, Any]:
+def _tags(event: bytes) -> dict[str, Any]:
     """
     Return the tags in order. ``tags_v2`` has all values of each, ``tags_v1`` what versions before 0.26 understand.
     """
-    tags: dict[str, Any] = dict(metric.tags_v1)
-    for key in metric.tags_v2:
-        values = [item.value if item.HasField("value") else None for item in metric.tags_v2[key].values]
-        tags[key] = values[0] if len(values) == 1 else values
+    found = TaggedEvent.FromString(event).metric
+    tags = dict(map(_tag_v1, found.tags_v1))
+    tags.update(map(_tag_v2, found.tags_v2))
     return dict(sorted(tags.items()))
+
+
+def _tag_v1(entry: bytes) -> tuple[str, Any]:
+    return _cached_v1(entry) if len(entry) <= _CACHED_SIZE else _read_v1(entry)
+
+
+def _tag_v2(entry: bytes) -> tuple[str, Any]:
+    return _cached_v2(entry) if len(entry) <= _CACHED_SIZE else _read_v2(entry)
+
+
+def _read_v1(entry: bytes) -> tuple[str, Any]:
+    tag = Metric.TagsV1Entry.FromString(entry)
+    return tag.key, tag.value
+
+
+def _read_v2(entry: bytes) -> tuple[str, Any]:
+    tag = Metric.TagsV2Entry.FromString(entry)
+    values = tuple(item.value if item.HasField("value") else None for item in tag.value.values)
+    return tag.key, values[0] if len(values) == 1 else values
+
+
+_CACHED_SIZE: Final = 256
+_cached_v1 = lru_cache(maxsize=8192)(_read_v1)
+_cached_v2 = lru_cache(maxsize=8192)(_read_v2)
+"""Senders say the same tags again and again, and to read maps and messages costs five times as much."""
 
 
 def _counter(common: VectorMetric, metric: Metric) -> Point:

@@ -517,6 +517,60 @@ class Metric(_message.Message):
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
 @_typing.final
+class TaggedEvent(_message.Message):
+    """The same bytes as an EventWrapper with a metric, of which the tags alone are read, as entries of their maps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
+    log: _builtins.bytes
+    trace: _builtins.bytes
+    @_builtins.property
+    def metric(self) -> Global___Tagged: ...
+    def __init__(
+        self,
+        *,
+        log: _builtins.bytes = ...,
+        metric: Global___Tagged | None = ...,
+        trace: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "log", b"log", "metric", b"metric", "trace", b"trace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "log", b"log", "metric", b"metric", "trace", b"trace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["log", "metric", "trace"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___TaggedEvent: _TypeAlias = TaggedEvent  # noqa: Y015
+
+@_typing.final
+class Tagged(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAGS_V1_FIELD_NUMBER: _builtins.int
+    TAGS_V2_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tags_v1(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def tags_v2(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        tags_v1: _abc.Iterable[_builtins.bytes] | None = ...,
+        tags_v2: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tags_v1", b"tags_v1", "tags_v2", b"tags_v2"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tagged: _TypeAlias = Tagged  # noqa: Y015
+
+@_typing.final
 class TagValues(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -157,10 +157,11 @@ def _native(request: _Request, event: Mapping[Any, Any]) -> None:
 
 
 def _vector(request: _Request, event: Mapping[Any, Any]) -> None:
-    if vector.is_metric(event):
-        vector.add_metric(request, event, request.shape.time_format)
-    else:
+    key = vector.value_of(event)
+    if key is None:
         _log(request, event)
+    else:
+        vector.add_metric(request, event, key, request.shape.time_format)
 
 
 def _cloudevent(request: _Request, event: Mapping[Any, Any]) -> None:

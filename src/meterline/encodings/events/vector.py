@@ -15,18 +15,19 @@ _KINDS: Final = {"incremental": True, "absolute": False}
 _CONSTANTS: Final = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
 
 
-def is_metric(event: Mapping[Any, Any]) -> bool:
+def value_of(event: Mapping[Any, Any]) -> str | None:
     """
-    Say whether an event is a metric and no log.
+    Return the key of an event's value; None when it is a log and no metric.
     """
     kind = event.get("kind")
-    named = isinstance(kind, str) and kind in _KINDS and isinstance(event.get("name"), str)
-    return named and _value_key(event) is not None
+    if not isinstance(kind, str) or kind not in _KINDS or not isinstance(event.get("name"), str):
+        return None
+    return next((key for key in _VALUES if isinstance(event.get(key), dict)), None)
 
 
-def add_metric(collector: Collector, event: Mapping[Any, Any], time_format: TimestampFormat) -> None:
+def add_metric(collector: Collector, event: Mapping[Any, Any], key: str, time_format: TimestampFormat) -> None:
     """
-    Add a metric event. Raises ItemError.
+    Add a metric event whose value is at this key. Raises ItemError.
     """
     metric = vector_metric(
         event["name"],
@@ -36,12 +37,7 @@ def add_metric(collector: Collector, event: Mapping[Any, Any], time_format: Time
         namespace=_optional(event, "namespace", str) or "",
         tags=_optional(event, "tags", dict) or {},
     )
-    key = _value_key(event) or ""
     collector.point(metric.name, _VALUES[key](metric, event[key]), metric.origin)
-
-
-def _value_key(event: Mapping[Any, Any]) -> str | None:
-    return next((key for key in _VALUES if isinstance(event.get(key), Mapping)), None)
 
 
 def _optional(event: Mapping[Any, Any], key: str, kind: type) -> Any:
