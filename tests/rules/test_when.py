@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cel_expr_python import cel
 
 from meterline.kernel.reasons import Reason
 from meterline.kernel.seam import Bad, Fields, Temporality
@@ -134,7 +135,10 @@ def test_what_an_expression_reads_is_found_exactly(
 
 def test_a_syntax_tree_that_is_not_understood_is_refused() -> None:
     """A newer library whose tree has another form cannot make a rule read less than it does."""
-    for damaged in (b"", b"\x12\x02\x22\x00", b"\x12\x04\x22\x02\x52\x00", b"\x0b"):
+    whole, group = cel.NewEnv(variables={"value": cel.Type.DYN}).compile("value > 1").serialize(), b"\x0b\x0c"
+    assert reads_of(whole).whole == {"value"}
+    broken = (b"", b"\x12\x02\x22\x00", b"\x12\x04\x22\x02\x52\x00", b"\x0b", whole[:-1])
+    for damaged in (*broken, group + whole, whole + group):
         with pytest.raises(ValueError, match="CEL syntax tree"):
             reads_of(damaged)
 

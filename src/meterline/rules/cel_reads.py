@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from meterline.errors import UndecodableError
+from meterline.protobuf.read import VARINT, fields
+
 _EXPR_OF_CHECKED: Final = 4
 _VALUE_OF_ANY: Final = 2
 _ID: Final = 2
@@ -43,40 +46,27 @@ def reads_of(serialized: bytes) -> Reads:
     """
     Return what the serialised, checked expression reads. Raises ValueError for a tree that is not understood.
     """
-    checked = _only(serialized, _VALUE_OF_ANY)
     reads = Reads()
-    _walk(_only(checked, _EXPR_OF_CHECKED), reads, frozenset())
+    try:
+        checked = _only(serialized, _VALUE_OF_ANY)
+        _walk(_only(checked, _EXPR_OF_CHECKED), reads, frozenset())
+    except UndecodableError as error:
+        raise ValueError(f"reading a CEL syntax tree: {error}") from error
     return reads
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """
+    Yield every field. Groups, which the reader skips, are refused: nothing is left out.
+    """
     at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        number, kind = tag >> 3, tag & 7
-        if kind == 0:
-            value, at = _varint(message, at)
-            yield number, value
-        elif kind == 2:
-            length, at = _varint(message, at)
-            yield number, message[at : at + length]
-            at += length
-        elif kind in {1, 5}:
-            width = 8 if kind == 1 else 4
-            yield number, message[at : at + width]
-            at += width
-        else:
-            raise ValueError(f"reading a CEL syntax tree: wire type {kind}")
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    result = shift = 0
-    while True:
-        byte = message[at]
-        result |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return result, at
+    for number, kind, a, b, begin in fields(message):
+        if begin > at:
+            break
+        at = b
+        yield number, a if kind == VARINT else message[a:b]
+    if at < len(message):
+        raise ValueError(f"reading a CEL syntax tree: a group at byte {at}")
 
 
 def _all(message: bytes, number: int) -> list[bytes]:
