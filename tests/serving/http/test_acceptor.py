@@ -4,9 +4,10 @@ thousands of runs.
 """
 
 import asyncio
+import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -16,6 +17,7 @@ import trustme
 from aiohttp import web
 
 from meterline.serving.config import HttpListenerConfig
+from meterline.serving.http import acceptor as acceptors
 from meterline.serving.http import sockets
 from meterline.serving.http.acceptor import Acceptor
 from meterline.serving.http.connection import Connections
@@ -172,3 +174,99 @@ def test_a_stop_at_any_moment_of_a_handshake_leaves_nothing_behind(
     greeted = asyncio.run(run())
     if between == TLS_TURNS - 1:
         assert greeted, "the turns are enough for a whole handshake"
+
+
+class Exhausted:
+    """
+    A listening socket on a machine that has no file descriptors left, for now.
+    """
+
+    def __init__(self, bound: socket.socket) -> None:
+        self._bound = bound
+        self.full = True
+        self.asked = 0
+        self.fileno = bound.fileno
+
+    def accept(self) -> Any:
+        """
+        Refuse, as the operating system does.
+        """
+        self.asked += 1
+        if self.full:
+            raise OSError(errno.EMFILE, "too many open files")
+        return self._bound.accept()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """
+    Let the loop go round until it holds.
+    """
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - nothing of what is looked at tells
+            await asyncio.sleep(0.001)
+
+
+def test_without_file_descriptors_it_does_not_ask_at_every_turn(
+    bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It has asked once, and does not again before the pause is over.
+    """
+    monkeypatch.setattr(acceptors, "_PAUSE_SECS", 600)
+
+    async def run() -> int:
+        exhausted: Any = Exhausted(bound)
+        acceptor = Acceptor(exhausted, connections(), None, 5)
+        with socket.create_connection(bound.getsockname()):
+            await until(lambda: exhausted.asked)
+            await turns(100)
+            await acceptor.close()
+        asked: int = exhausted.asked
+        return asked
+
+    assert asyncio.run(run()) == 1
+
+
+def test_when_there_are_file_descriptors_again_it_goes_on(
+    bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The connection that has waited is taken after a pause.
+    """
+    monkeypatch.setattr(acceptors, "_PAUSE_SECS", 0.01)
+
+    async def run() -> None:
+        held = connections()
+        exhausted: Any = Exhausted(bound)
+        acceptor = Acceptor(exhausted, held, None, 5)
+        with socket.create_connection(bound.getsockname()):
+            await until(lambda: exhausted.asked)
+            exhausted.full = False
+            await until(lambda: held.count)
+            await acceptor.close()
+            await held.close()
+        assert held.refused == 0
+
+    asyncio.run(run())
+
+
+def test_a_stop_while_it_waits_for_file_descriptors_is_its_end(
+    bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Nobody looks at the socket again once the pause would be over: it is closed by then.
+    """
+    monkeypatch.setattr(acceptors, "_PAUSE_SECS", 0.01)
+
+    async def run() -> None:
+        loop: Any = asyncio.get_running_loop()
+        watched = len(loop._selector.get_map())
+        exhausted: Any = Exhausted(bound)
+        acceptor = Acceptor(exhausted, connections(), None, 5)
+        with socket.create_connection(bound.getsockname()):
+            await until(lambda: acceptor._pause)
+            await acceptor.close()
+            await asyncio.sleep(0.05)  # later than the pause: what it had begun would have run by now
+        assert len(loop._selector.get_map()) == watched
+
+    asyncio.run(run())
