@@ -180,11 +180,12 @@ def test_a_replica_that_does_not_count_is_dropped_and_counted(read: Any) -> None
         return None if shape.replica == "b" else Verdict("counter", 4 if shape.replica else 0)
 
     series = [Written({**LABELS, "cluster": "eu", "__replica__": name}, [sample(1.0, MS)] * 2) for name in ("a", "b")]
-    found = read([*series, Written(LABELS, [sample(9.0, MS)])], choose)
+    native = Written({"__name__": "d", "__replica__": "b"}, histograms=[histogram(1, 1.0, MS)])
+    found = read([*series, Written(LABELS, [sample(9.0, MS)]), native], choose)
 
     assert [point.as_double for point in found.points("calls_total")] == [1.0, 1.0, 9.0]
-    assert (found.made.samples, found.made.dropped) == (5, 2)
-    assert [(shape.cluster, shape.replica) for shape in asked] == [("eu", "a"), ("eu", "b"), ("", "")]
+    assert (found.made.samples, found.made.histograms, found.made.dropped) == (5, 1, 3)
+    assert [(shape.cluster, shape.replica) for shape in asked[:3]] == [("eu", "a"), ("eu", "b"), ("", "")]
 
 
 def test_metadata_in_labels_is_no_identity_either(read: Any) -> None:
@@ -271,6 +272,18 @@ def test_a_start_is_a_reading_of_zero_just_after_it(where: str, back: Any) -> No
         (NS + 10_000_000, 9.0),
     ]
     assert all(point.start_time_unix_nano == 0 for point in points)
+
+
+def test_the_start_of_a_sample_holds_against_the_series_one(back: Any) -> None:
+    """
+    It is the newer form, and closer to the value.
+    """
+    body = request_v2([Written(LABELS, [sample(7.0, MS, MS - 5), sample(9.0, MS + 10)], created=MS - 1_000)])
+
+    points = back(_transcoded(body)).points("calls_total")
+
+    zeros = [point.time_unix_nano for point in points if not point.as_double]
+    assert zeros == [(MS - 5) * 1_000_000 + 1, (MS - 1_000) * 1_000_000 + 1]
 
 
 def test_a_start_that_says_nothing_makes_no_reading(back: Any) -> None:
@@ -511,3 +524,8 @@ def test_tiny_parts_and_labels_that_multiply_are_too_large() -> None:
     heavy = request_v1([Written({**LABELS, "note": "x" * 60_000}, [sample(1.0, n) for n in range(1, 2_000)])])
     with pytest.raises(TooLargeError, match="labels"):
         transcode(read_v1(heavy, SeriesReader(None)), "", lambda _: COUNTER)
+
+    nameless = read_v1(request_v1([Written({"job": "a"}, [sample(1.0, MS)])] * 100), SeriesReader(None))
+    assert len(transcode(nameless, "", lambda _: COUNTER, limit=20_000).bodies) == 1
+    with pytest.raises(TooLargeError, match="labels"):
+        transcode(nameless, "", lambda _: COUNTER, limit=2_000)
