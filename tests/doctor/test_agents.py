@@ -53,7 +53,11 @@ def test_json_has_every_finding(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.yaml", "ledger: {path: x}\nreceivers: {}", "`meterline validate` looks at that"),
         ("a.toml", "x = ", "Invalid value"),
         ("a.conf", "input { file { path => ", "the file ends within a block"),
-        ("a.conf", "[INPUT]\nName", "neither a section nor a key"),
+        ("a.conf", "Name\n[INPUT]\nName x", "stands before the first section"),
+        ("a.conf", "<source>\n  @type forward\n</source>", "`meterline doctor senders` says what to set"),
+        ("a.yaml", "# nothing", "it is empty"),
+        ("a.yaml", "a: 1\n---\nb: 2", "line 3: reading YAML: a second document begins here"),
+        ("a.yaml", "#" * 3_000_000, "it has more than 2,097,152 bytes"),
         ("a.alloy", 'loki.write "x"', "the file ends within a block"),
         ("a.yaml", "[" * 1000, "nested too deep"),
     ],
@@ -66,6 +70,49 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, name: str, content: str, sa
     assert result.exit_code == 78
     assert said in result.output
     assert name in result.output
+
+
+def test_a_broken_file_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several files the good ones are reported, each broken one is named, and the exit code says that one was broken."""
+    monkeypatch.chdir(DATA)
+    result = doctor("none.yaml", "pipelines.yml", "gone.yaml", "promtail.yaml")
+    goldens = [(GOLDEN / f"{name}.txt").read_text("utf-8") for name in ("pipelines.yml", "promtail.yaml")]
+    assert result.exit_code == 78
+    assert "".join(goldens) in result.output
+    assert [name in result.output for name in ("'none.yaml'", "'gone.yaml'")] == [True, True]
+
+
+def test_a_pipeline_alone_does_not_say_where_its_queue_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of Logstash are asked for, unless they are given."""
+    monkeypatch.chdir(DATA)
+    asked = "give its logstash.yml, too"
+    assert asked in doctor("logstash-right.conf").output
+    assert asked not in doctor("logstash-right.conf", "logstash-right.yml").output
+    assert asked not in doctor("--json", "logstash.conf").output
+
+
+@pytest.mark.parametrize("text", ["", "# queue.type: persisted\n", "node.name: a\n"])
+def test_logstash_settings_as_they_are_installed(tmp_path: Path, text: str) -> None:
+    """A logstash.yml in which everything is a comment, or that says nothing of its queue, has it in memory."""
+    path = tmp_path / "logstash.yml"
+    path.write_text(text)
+    result = doctor(str(path))
+    assert (result.exit_code, "the queue is in memory" in result.output) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["logstash.conf", "fluent-bit.conf", "config.alloy", "vector.yaml"])
+def test_a_file_without_a_telling_name(tmp_path: Path, name: str) -> None:
+    """Whose config it is shows in its content: a pipe of a shell has no name."""
+    path = tmp_path / "config"
+    path.write_bytes((DATA / name).read_bytes())
+    wanted = (GOLDEN / f"{name}.txt").read_text("utf-8").replace(name, str(path))
+    assert doctor(str(path)).output == wanted
+
+
+def test_a_folder_is_no_config(tmp_path: Path) -> None:
+    """A folder is a mistake in the command."""
+    result = doctor(str(tmp_path))
+    assert (result.exit_code, "is a directory" in result.output) == (2, True)
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 ``meterline doctor``: looks at what stands before Meterline.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from meterline.cli.output import json_line
+from meterline.doctor.agents.logstash import NAME as PIPELINE
+from meterline.doctor.agents.logstash import SETTINGS_NAME as SETTINGS
 from meterline.doctor.examine import examine
 from meterline.doctor.findings import Finding, Report
 from meterline.doctor.senders import HABITS
+from meterline.errors import ConfigurationError
 from meterline.printable import printable
 
 _COLOURS = {"loses": "red", "duplicates": "red", "distorts": "yellow"}
@@ -32,14 +36,32 @@ def agents(files: tuple[Path, ...], *, as_json: bool) -> None:
     Knows the OpenTelemetry Collector, Vector (YAML, TOML), Logstash (pipelines and logstash.yml), Grafana Alloy and Agent,
     Fluent Bit (YAML and classic), Prometheus and Promtail. Exit code 1 when there is something to change.
     """
-    reports = [(path, examine(path)) for path in files]
+    reports, errors = _examined(files)
     for path, report in reports:
         for finding in report.findings if as_json else ():
             json_line(_facts(path, report, finding))
         if not as_json:
             _show(path, report)
+    agents = {report.agent for _, report in reports}
+    if not as_json and PIPELINE in agents and SETTINGS not in agents:
+        click.echo("A Logstash pipeline does not say where its queue is: give its logstash.yml, too.")
+    if errors:
+        raise ConfigurationError("\n".join(errors))
     if any(report.findings for _, report in reports):
         raise SystemExit(1)
+
+
+def _examined(files: Iterable[Path]) -> tuple[list[tuple[Path, Report]], list[str]]:
+    """
+    Examine each file; one that cannot be read does not keep the others from being shown.
+    """
+    reports, errors = [], []
+    for path in files:
+        try:
+            reports.append((path, examine(path)))
+        except ConfigurationError as error:
+            errors.append(str(error))
+    return reports, errors
 
 
 @command.command(name="senders")

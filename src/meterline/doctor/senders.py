@@ -47,7 +47,7 @@ HABITS: Final = (
         "never",
         "in memory, 500 events",
         "source_event_id with the sink vector; an id in the event with http",
-        "acknowledgements, a disk buffer, when_full block",
+        "acknowledgements, a disk buffer (synced every 500 ms), when_full block",
     ),
     Habit("Logstash", "never", "in memory", "an id in the event", "a persisted queue, and a uuid filter"),
     Habit(
@@ -55,7 +55,7 @@ HABITS: Final = (
         "after one retry",
         "in memory",
         "the points themselves; an id in the event",
-        "retry_limit no_limits, storage.type filesystem",
+        "retry_limit no_limits, storage.type filesystem; 5.1.1 and older lose on a 429, as of a proxy",
     ),
     Habit(
         "Fluentd",

@@ -2,9 +2,12 @@
 One tree for all formats: every value knows its line.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+_DEFAULT: Final = re.compile(r"\$\{(?:env:|ENV:)?+\w+(?::-|:|-)(.*)\}", re.DOTALL)
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -40,8 +43,16 @@ class Node:
         """
         Return the scalar under these keys as lower-case text, "" when there is none.
         """
+        return self.shown(*path).lower()
+
+    def shown(self, *path: str) -> str:
+        """
+        Return the scalar under these keys as text; of a variable with a default, that.
+        """
         value = self.value(*path)
-        return "" if value is None else str(value).strip().lower()
+        text = "" if value is None else str(value).strip()
+        default = _DEFAULT.fullmatch(text)
+        return default[1] if default else text
 
     def line_of(self, *path: str) -> int:
         """
@@ -77,6 +88,20 @@ def is_zero(text: str) -> bool:
     Say whether a duration is zero in any of the ways it is written: 0, 0s, "0ms".
     """
     return text.rstrip("smhn") in {"0", "0.0"}
+
+
+def is_off(text: str) -> bool:
+    """
+    Say whether a switch is off, as YAML, TOML and Fluent Bit write it.
+    """
+    return text in {"false", "off", "no", "0"}
+
+
+def is_variable(text: str) -> bool:
+    """
+    Say whether a text comes from the environment: what it is cannot be told here.
+    """
+    return "${" in text or "env (" in text
 
 
 def is_on(text: str) -> bool:

@@ -10,7 +10,10 @@ from meterline.config.source import Item, Span, compose
 from meterline.doctor.tree import Node
 from meterline.errors import ConfigurationError
 
-_HEADER: Final = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?")
+_HEADER: Final = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]\]?")
+_TEXTS: Final = re.compile(
+    r"""('{3}.*?'{3}|"{3}(?:[^"\\]|\\.|"(?!""))*"{3})|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|\#[^\n]*""", re.DOTALL
+)
 _KEY: Final = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[\w-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[\w-]+))*)\s*=""")
 
 
@@ -49,17 +52,31 @@ def toml_tree(text: str) -> Node:
 
 def _lines(text: str) -> dict[tuple[str, ...], int]:
     """
-    Return the line of each table and key; of keys that stand in arrays of tables, the first.
+    Return the line of each table and key; items of an array of tables are numbered.
     """
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
+    counts: dict[tuple[str, ...], int] = {}
+    for number, line in enumerate(_without_texts(text).splitlines(), 1):
         if header := _HEADER.match(line):
-            table = _path(header[1])
+            table = _path(header[2])
             found.setdefault(table, number)
+            if header[1] == "[[":
+                counts[table] = counts.get(table, -1) + 1
+                table = (*table, str(counts[table]))
+                found.setdefault(table, number)
         elif key := _KEY.match(line):
-            found.setdefault((*table, *_path(key[1])), number)
+            path = _path(key[1])
+            for size in range(1, len(path) + 1):
+                found.setdefault((*table, *path[:size]), number)
     return found
+
+
+def _without_texts(text: str) -> str:
+    """
+    Blank the inside of texts of several lines, where other things may stand that look like keys and tables.
+    """
+    return _TEXTS.sub(lambda found: "\n" * found[0].count("\n") if found[1] else found[0], text)
 
 
 def _path(dotted: str) -> tuple[str, ...]:
@@ -71,5 +88,5 @@ def _toml(value: Any, way: tuple[str, ...], lines: dict[tuple[str, ...], int]) -
     if isinstance(value, dict):
         return Node(line, entries={key: _toml(inner, (*way, key), lines) for key, inner in value.items()})
     if isinstance(value, list):
-        return Node(line, items=[_toml(inner, way, lines) for inner in value])
+        return Node(line, items=[_toml(inner, (*way, str(number)), lines) for number, inner in enumerate(value)])
     return Node(line, value if isinstance(value, str | int | float | bool) else str(value))

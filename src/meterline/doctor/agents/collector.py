@@ -7,19 +7,27 @@ Source: exporterhelper/README.md, extension/storage/filestorage/README.md, proce
 from collections.abc import Iterator
 from typing import Final
 
-from meterline.doctor.findings import Finding
-from meterline.doctor.tree import Node, is_on, is_zero
+from meterline.doctor.findings import Effect, Finding
+from meterline.doctor.tree import Node, is_off, is_on, is_variable, is_zero
 
 NAME: Final = "OpenTelemetry Collector"
 
 _EXPORTERS: Final = ("otlp", "otlp_grpc", "otlphttp", "otlp_http", "prometheusremotewrite", "loki")
 _GRPC: Final = ("otlp", "otlp_grpc")
-_STATEFUL: Final = {
+STATEFUL: Final = {
     "cumulativetodelta": "it keeps counters in memory: what they grew by across a restart is lost, late points come out wrong",
     "deltatocumulative": "it drops points that come late, and keeps its sums in memory",
     "metricstarttime": "it makes start times up, and a first point with one counts as usage",
     "interval": "it keeps only the last point of an interval, and loses that at a restart",
 }
+"""Processors that change counters, and what they do to them."""
+
+_THINNING: Final[dict[str, tuple[Effect, str]]] = {
+    "probabilistic_sampler": ("loses", "it drops log records at random"),
+    "logdedup": ("distorts", "equal log records become one, with their number in an attribute"),
+    "log_dedup": ("distorts", "equal log records become one, with their number in an attribute"),
+}
+_SIGNALS: Final = ("metrics", "logs")
 
 
 def recognises(root: Node) -> bool:
@@ -33,12 +41,13 @@ def findings(root: Node) -> Iterator[Finding]:
     """
     Look at every exporter that usage may leave by, at the processors before it, and at what is kept on disk.
     """
-    used = _used(root)
+    exporters, processors, receivers = (_used(root, part) for part in ("exporters", "processors", "receivers"))
     for name, exporter in root.each("exporters"):
-        if _type(name) in _EXPORTERS and name in used:
+        if _type(name) in _EXPORTERS and name in exporters:
             yield from _exporter(name, exporter, root)
     for name, processor in root.each("processors"):
-        yield from _processor(name, processor, root)
+        if name in processors:
+            yield from _processor(name, processor)
     for name, extension in root.each("extensions"):
         if _type(name) == "file_storage" and not is_on(extension.text("fsync")):
             yield Finding(
@@ -48,16 +57,19 @@ def findings(root: Node) -> Iterator[Finding]:
                 "the queue on disk is written without fsync by default: a power loss takes what was accepted last",
                 "fsync: true",
             )
-    yield from _file_logs(root)
+    yield from _file_logs(root, receivers)
 
 
 def _type(name: str) -> str:
     return name.split("/", 1)[0]
 
 
-def _used(root: Node) -> set[str]:
-    pipelines = [pipeline for _, pipeline in root.each("service", "pipelines")]
-    return {str(item.scalar) for pipeline in pipelines for item in pipeline.list("exporters")}
+def _used(root: Node, part: str) -> set[str]:
+    """
+    Return what the pipelines have that usage may take: traces are none.
+    """
+    pipelines = [pipeline for name, pipeline in root.each("service", "pipelines") if _type(name) in _SIGNALS]
+    return {str(item.scalar) for pipeline in pipelines for item in pipeline.list(part)}
 
 
 def _exporter(name: str, exporter: Node, root: Node) -> Iterator[Finding]:
@@ -76,7 +88,7 @@ def _exporter(name: str, exporter: Node, root: Node) -> Iterator[Finding]:
 
 def _retry(name: str, exporter: Node) -> Iterator[Finding]:
     retry = ("retry_on_failure",)
-    if exporter.text(*retry, "enabled") == "false":
+    if is_off(exporter.text(*retry, "enabled")):
         yield Finding(
             exporter.line_of(*retry, "enabled"),
             "loses",
@@ -85,7 +97,7 @@ def _retry(name: str, exporter: Node) -> Iterator[Finding]:
             "retry_on_failure: {max_elapsed_time: 0}",
         )
     elif not is_zero(exporter.text(*retry, "max_elapsed_time")):
-        given = exporter.text(*retry, "max_elapsed_time") or "300s by default"
+        given = exporter.shown(*retry, "max_elapsed_time") or "300s by default"
         yield Finding(
             exporter.line_of(*retry, "max_elapsed_time"),
             "loses",
@@ -99,7 +111,7 @@ def _queue(name: str, exporter: Node, root: Node) -> Iterator[Finding]:
     queue = ("sending_queue",)
     if _type(name) == "prometheusremotewrite":
         yield from _write_ahead_log(name, exporter)
-    elif exporter.text(*queue, "enabled") == "false":
+    elif is_off(exporter.text(*queue, "enabled")):
         yield Finding(
             exporter.line_of(*queue, "enabled"),
             "loses",
@@ -134,13 +146,26 @@ def _storage(name: str, exporter: Node, root: Node) -> Iterator[Finding]:
             "a restart or crash loses up to 1,000 waiting batches",
             "sending_queue: {storage: file_storage}, and the file_storage extension with fsync: true",
         )
-    elif root.at("extensions", str(storage)) is None:
+    elif not is_variable(str(storage)):
+        yield from _extension(f"exporter {name}", str(storage), line, root)
+
+
+def _extension(who: str, storage: str, line: int, root: Node) -> Iterator[Finding]:
+    if root.at("extensions", storage) is None:
         yield Finding(
             line,
             "loses",
-            f"exporter {name} names the storage {storage}, which is not under extensions",
+            f"{who} names the storage {storage}, which is not under extensions",
             "the Collector does not start with it",
             f"extensions: {{{storage}: {{directory: /var/lib/otelcol/queue, fsync: true}}}}",
+        )
+    elif storage not in {str(item.scalar) for item in root.list("service", "extensions")}:
+        yield Finding(
+            root.line_of("service", "extensions"),
+            "loses",
+            f"{who} names the storage {storage}, which is not under service.extensions",
+            "the Collector does not start with it",
+            f"service: {{extensions: [{storage}]}}",
         )
 
 
@@ -155,11 +180,8 @@ def _overflow(name: str, exporter: Node) -> Iterator[Finding]:
         )
 
 
-def _processor(name: str, processor: Node, root: Node) -> Iterator[Finding]:
+def _processor(name: str, processor: Node) -> Iterator[Finding]:
     kind = _type(name)
-    users = [pipeline for _, pipeline in root.each("service", "pipelines") if name in _names(pipeline)]
-    if not users:
-        return
     if kind == "batch":
         yield Finding(
             processor.line,
@@ -168,12 +190,17 @@ def _processor(name: str, processor: Node, root: Node) -> Iterator[Finding]:
             "it answers the sender before the batch is in the exporter's queue: a crash between loses it",
             "no batch processor; sending_queue: {batch: {flush_timeout: 200ms, min_size: 8192}} on the exporter",
         )
-    elif kind in _STATEFUL:
+    elif kind in _THINNING:
+        effect, why = _THINNING[kind]
+        yield Finding(
+            processor.line, effect, f"processor {name} drops or folds usage", why, "no such processor for usage"
+        )
+    elif kind in STATEFUL:
         yield Finding(
             processor.line,
             "distorts",
             f"processor {name} changes counters before Meterline sees them",
-            _STATEFUL[kind],
+            STATEFUL[kind],
             "no such processor: Meterline takes cumulative and delta points as they are, durably",
         )
     elif kind == "filter" and processor.text("error_mode") == "ignore":
@@ -186,13 +213,14 @@ def _processor(name: str, processor: Node, root: Node) -> Iterator[Finding]:
         )
 
 
-def _names(pipeline: Node) -> set[str]:
-    return {str(item.scalar) for item in pipeline.list("processors")}
-
-
-def _file_logs(root: Node) -> Iterator[Finding]:
+def _file_logs(root: Node, used: set[str]) -> Iterator[Finding]:
     for name, receiver in root.each("receivers"):
-        if _type(name) in {"filelog", "file_log"} and receiver.value("storage") is None:
+        if _type(name) not in {"filelog", "file_log"} or name not in used:
+            continue
+        storage = receiver.shown("storage")
+        if storage and not is_variable(storage):
+            yield from _extension(f"receiver {name}", storage, receiver.line_of("storage"), root)
+        if not storage:
             yield Finding(
                 receiver.line_of("storage"),
                 "loses",

@@ -27,7 +27,10 @@ def findings(root: Node) -> Iterator[Finding]:
     Look at a YAML config.
     """
     yield from _all(
-        _lower(root.list("pipeline", "inputs")), _lower(root.list("pipeline", "outputs")), root.at("service")
+        _lower(root.list("pipeline", "inputs")),
+        _lower(root.list("pipeline", "outputs")),
+        _lower(root.list("pipeline", "filters")),
+        next(iter(_lower(root.list("service"))), None),
     )
 
 
@@ -36,14 +39,24 @@ def classic_findings(root: Node) -> Iterator[Finding]:
     Look at a classic config.
     """
     services = root.list("service")
-    yield from _all(list(root.list("input")), list(root.list("output")), services[0] if services else None)
+    inputs, outputs, filters = (list(root.list(part)) for part in ("input", "output", "filter"))
+    yield from _all(inputs, outputs, filters, services[0] if services else None)
 
 
 def _lower(nodes: Sequence[Node]) -> list[Node]:
     return [Node(node.line, entries={key.lower(): value for key, value in node.entries.items()}) for node in nodes]
 
 
-def _all(inputs: list[Node], outputs: list[Node], service: Node | None) -> Iterator[Finding]:
+def _all(inputs: list[Node], outputs: list[Node], filters: list[Node], service: Node | None) -> Iterator[Finding]:
+    for found in filters:
+        if found.text("name") == "throttle":
+            yield Finding(
+                found.line_of("name"),
+                "loses",
+                "filter throttle drops events over its rate",
+                "what is over the rate is thrown away, not held back",
+                "no such filter for usage",
+            )
     for output in outputs:
         if output.text("name") in _OUTPUTS:
             yield from _output(output)
@@ -75,7 +88,7 @@ def _output(output: Node) -> Iterator[Finding]:
         yield Finding(
             output.line_of("retry_limit"),
             "loses",
-            f"output {name} gives up after {limit or '1'} " + ("retries" if limit else "retry"),
+            f"output {name} {_gives_up(output.shown('retry_limit'))}",
             "by default a chunk is sent twice, then dropped: an outage of seconds loses usage",
             "retry_limit: no_limits",
         )
@@ -99,6 +112,12 @@ def _output(output: Node) -> Iterator[Finding]:
         yield from _http(output)
 
 
+def _gives_up(limit: str) -> str:
+    if limit.lower() == "no_retries":
+        return "does not retry"
+    return f"gives up after {limit or 1} " + ("retry" if limit in {"", "1"} else "retries")
+
+
 def _http(output: Node) -> Iterator[Finding]:
     if output.text("format") in {"", "json", "json_lines", "json_stream"} and output.text("json_date_format") in {
         "",
@@ -114,7 +133,15 @@ def _http(output: Node) -> Iterator[Finding]:
 
 
 def _input(source: Node) -> Iterator[Finding]:
-    if source.text("storage.type") != "filesystem":
+    if source.text("storage.type") == "memrb":
+        yield Finding(
+            source.line_of("storage.type"),
+            "loses",
+            f"input {source.text('name')} overwrites what waits",
+            "memrb keeps chunks in memory, and drops the oldest when mem_buf_limit is reached",
+            "storage.type: filesystem",
+        )
+    elif source.text("storage.type") != "filesystem":
         yield Finding(
             source.line_of("storage.type"),
             "loses",

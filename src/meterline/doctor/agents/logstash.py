@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from meterline.doctor.findings import Finding
-from meterline.doctor.tree import Node
+from meterline.doctor.tree import Node, is_off
 
 NAME: Final = "Logstash pipeline"
 SETTINGS_NAME: Final = "Logstash settings"
+
+_SETTINGS: Final = frozenset(
+    {"queue", "pipeline", "path", "node", "api", "http", "xpack", "dead_letter_queue", "config"}
+)
 
 
 def findings(root: Node) -> Iterator[Finding]:
@@ -33,7 +37,7 @@ def findings(root: Node) -> Iterator[Finding]:
 
 
 def _http(output: Node) -> Iterator[Finding]:
-    if output.text("retry_failed") == "false":
+    if is_off(output.text("retry_failed")):
         yield Finding(
             output.line_of("retry_failed"),
             "loses",
@@ -72,15 +76,24 @@ def recognises_settings(root: Node) -> bool:
     """
     Say whether this is a logstash.yml.
     """
-    return (
-        any(key.split(".")[0] in {"queue", "pipeline", "path"} for key in root.entries) and "sinks" not in root.entries
+    return any(key.split(".")[0] in _SETTINGS for key in root.entries) or any(
+        "pipeline.id" in item.entries for item in root.items
     )
 
 
 def settings_findings(root: Node) -> Iterator[Finding]:
     """
-    Look at the queue of a logstash.yml; keys may be written flat or nested.
+    Look at the queue of a logstash.yml, or at those of a pipelines.yml; keys may be written flat or nested.
     """
+    for pipeline in root.items:
+        if _setting(pipeline, "queue", "type"):  # else logstash.yml says it
+            yield from _queue(pipeline)
+    if not root.items:
+        yield from _queue(root)
+
+
+def _queue(root: Node) -> Iterator[Finding]:
+    writes = _setting(root, "queue", "checkpoint", "writes")
     if _setting(root, "queue", "type") != "persisted":
         yield Finding(
             _line(root, "queue", "type"),
@@ -89,11 +102,11 @@ def settings_findings(root: Node) -> Iterator[Finding]:
             "a crash or a hard stop loses every event that is in it",
             "queue.type: persisted",
         )
-    elif _setting(root, "queue", "checkpoint", "writes") != "1":
+    elif writes != "1":
         yield Finding(
             _line(root, "queue", "checkpoint", "writes"),
             "loses",
-            "the queue is synced after 1,024 events",
+            f"the queue is synced after {writes or '1024 (the default)'} events",
             "a power loss takes what was written since the last checkpoint",
             "queue.checkpoint.writes: 1",
         )

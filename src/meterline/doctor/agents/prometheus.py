@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from meterline.doctor.findings import Finding
-from meterline.doctor.tree import Node, is_on, is_zero
+from meterline.doctor.tree import Node, is_off, is_on, is_zero
 
 NAME: Final = "Prometheus"
 AGENT_NAME: Final = "Grafana Agent (static mode)"
 PROMTAIL_NAME: Final = "Promtail"
 
+_V2: Final = "io.prometheus.write.v2"
 _REPLICAS: Final = ("__replica__", "replica", "prometheus_replica")
 
 
@@ -47,9 +48,9 @@ def findings(root: Node) -> Iterator[Finding]:
     """
     writes = root.list("remote_write")
     for write in writes:
-        yield from _remote_write(write)
+        yield from remote_write(write)
     if writes:
-        yield from _replica(root.at("global", "external_labels"))
+        yield from replica(root.at("global", "external_labels"))
 
 
 def agent_findings(root: Node) -> Iterator[Finding]:
@@ -66,8 +67,8 @@ def agent_findings(root: Node) -> Iterator[Finding]:
     instances = [root.at("metrics", "global"), *root.list("metrics", "configs")]
     for instance in instances:
         for write in instance.list("remote_write") if instance is not None else ():
-            yield from _remote_write(write, retries_429=True)
-    yield from _replica(root.at("metrics", "global", "external_labels"))
+            yield from remote_write(write, retries_429=True)
+    yield from replica(root.at("metrics", "global", "external_labels"))
     for instance in root.list("logs", "configs"):
         yield from _clients(instance.list("clients"))
 
@@ -76,13 +77,23 @@ def promtail_findings(root: Node) -> Iterator[Finding]:
     """
     Look at a Promtail config.
     """
+    yield Finding(
+        1,
+        "loses",
+        "Promtail has reached its end of life (March 2026)",
+        "nothing is mended in it any more",
+        "Grafana Alloy, whose Loki components are the same code, with a write-ahead log",
+    )
     yield from _clients(root.list("clients"))
 
 
-def _remote_write(write: Node, *, retries_429: bool = False) -> Iterator[Finding]:
+def remote_write(write: Node, *, retries_429: bool = False) -> Iterator[Finding]:
+    """
+    Look at one remote_write. ``retries_429``: what it does unless it is told.
+    """
     queue = ("queue_config",)
     wanted = write.text(*queue, "retry_on_http_429")
-    if wanted == "false" or (not wanted and not retries_429):
+    if is_off(wanted) or (not wanted and not retries_429):
         yield Finding(
             write.line_of(*queue, "retry_on_http_429"),
             "loses",
@@ -90,7 +101,7 @@ def _remote_write(write: Node, *, retries_429: bool = False) -> Iterator[Finding
             "Meterline answers 503 instead, but a proxy between may not",
             "queue_config: {retry_on_http_429: true}",
         )
-    limit = write.text(*queue, "sample_age_limit")
+    limit = write.shown(*queue, "sample_age_limit")
     if limit and not is_zero(limit):
         yield Finding(
             write.line_of(*queue, "sample_age_limit"),
@@ -99,7 +110,7 @@ def _remote_write(write: Node, *, retries_429: bool = False) -> Iterator[Finding
             "an outage longer than that loses what counters counted before they restarted",
             "no sample_age_limit",
         )
-    if write.text("metadata_config", "send") == "false":
+    if is_off(write.text("metadata_config", "send")) and not write.text("protobuf_message").startswith(_V2):
         yield Finding(
             write.line_of("metadata_config", "send"),
             "distorts",
@@ -109,7 +120,10 @@ def _remote_write(write: Node, *, retries_429: bool = False) -> Iterator[Finding
         )
 
 
-def _replica(labels: Node | None) -> Iterator[Finding]:
+def replica(labels: Node | None) -> Iterator[Finding]:
+    """
+    Look at the labels by which the servers of a pair are told apart.
+    """
     found = [key for key in _REPLICAS if labels is not None and key in labels.entries]
     if labels is None or not found:
         return

@@ -13,6 +13,12 @@ from meterline.doctor.tree import Node, is_on
 NAME: Final = "Vector"
 
 _SINKS: Final = ("http", "opentelemetry", "vector", "prometheus_remote_write", "loki")
+_CODECS: Final = {"http": {"json", "native_json"}, "opentelemetry": {"otlp", "json"}}
+_THINNING: Final = {
+    "sample": "it drops events at random, or all but each nth",
+    "throttle": "it drops what is over its rate",
+    "dedupe": "it drops events that equal one of the last 5,000: two equal calls are one",
+}
 
 
 def recognises(root: Node) -> bool:
@@ -33,6 +39,11 @@ def findings(root: Node) -> Iterator[Finding]:
     for name, sink in root.each("sinks"):
         if sink.text("type") in _SINKS:
             yield from _sink(name, sink, acknowledged=acknowledged)
+    for name, transform in root.each("transforms"):
+        if why := _THINNING.get(transform.text("type")):
+            yield Finding(
+                transform.line_of("type"), "loses", f"transform {name} drops events", why, "no such transform for usage"
+            )
 
 
 def _sink(name: str, sink: Node, *, acknowledged: bool) -> Iterator[Finding]:
@@ -45,17 +56,24 @@ def _sink(name: str, sink: Node, *, acknowledged: bool) -> Iterator[Finding]:
             "sources answer, and files move on, before an event is delivered: a crash loses what is on the way",
             "acknowledgements: {enabled: true}",
         )
-    codec = sink.text("encoding", "codec")
-    if sink.text("type") == "http" and codec and codec not in {"json", "native_json"}:
-        yield Finding(
-            sink.line_of("encoding", "codec"),
-            "loses",
-            f"sink {name} encodes events as {codec}",
-            "the json receiver reads JSON; other bodies are refused, and Vector drops what is refused",
-            "encoding: {codec: json}",
-        )
+    yield from _codec(name, sink)
     yield from _buffer(name, sink)
     yield from _requests(name, sink)
+
+
+def _codec(name: str, sink: Node) -> Iterator[Finding]:
+    kind = sink.text("type")
+    way = ("protocol", "encoding", "codec") if kind == "opentelemetry" else ("encoding", "codec")
+    codec = sink.text(*way)
+    if codec and codec not in _CODECS.get(kind, {codec}):
+        reads = "otlp receiver reads OTLP" if kind == "opentelemetry" else "json receiver reads JSON"
+        yield Finding(
+            sink.line_of(*way),
+            "loses",
+            f"sink {name} encodes events as {codec}",
+            f"the {reads}; other bodies are refused, and Vector drops what is refused",
+            f"encoding: {{codec: {'otlp' if kind == 'opentelemetry' else 'json'}}}",
+        )
 
 
 def _buffer(name: str, sink: Node) -> Iterator[Finding]:
