@@ -3,10 +3,13 @@ What a connection remembers from one request to the next, and what it leaves beh
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from meterline.serving.http import connection as connections
 from meterline.serving.http.connection import Connection, Phase
@@ -91,6 +94,23 @@ def test_a_refused_sender_that_stalls_within_its_body_is_cut_off(
     sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (2 * MIB) + bytes(1000))
     assert rig.read(sock).status == 413
     wait_until(lambda: rig.sample("meterline_receiver_connections") == 0, WAIT_SECS, "the connection to end")
+
+
+def test_who_does_not_take_part_in_the_end_of_tls_is_dropped(open_rig: Opener, tmp_path: Path) -> None:
+    """
+    An idle connection over TLS is closed, and a second later dropped, when the other side does not answer the farewell.
+    """
+    authority = trustme.CA()
+    pair = authority.issue_cert("localhost")
+    pair.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    pair.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    tls = {"cert_file": str(tmp_path / "cert.pem"), "key_file": str(tmp_path / "key.pem")}
+    rig = open_rig(idle_timeout_secs=0.3, tls=tls)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    rig.connect_tls(context)
+    wait_until(lambda: rig.sample("meterline_receiver_expired_connections") >= 1, WAIT_SECS, "its time to be over")
+    wait_until(lambda: rig.sample("meterline_receiver_connections") == 0, WAIT_SECS, "it to be dropped")
 
 
 def tasks(rig: Rig) -> int:
