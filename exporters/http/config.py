@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PositiveFloat
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from meterline.api import ExporterConfig, PluginConfig, RelativePath, Secret
+from meterline.api import ExporterConfig, Secret
+from meterline.api.network import ClientTls
 
 OURS = frozenset({"content-length", "content-type", "host", "idempotency-key", "transfer-encoding", "connection"})
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -35,24 +36,6 @@ def _checked_headers(headers: Mapping[str, Secret]) -> Mapping[str, Secret]:
         if not value.get_secret_value().isprintable() or not value.get_secret_value().isascii():
             raise ValueError(f"the value of header {name!r} has characters that are not printable ASCII")
     return headers
-
-
-class TlsOptions(PluginConfig):
-    """
-    TLS towards an ``https`` endpoint. The far side's certificate is always checked.
-    """
-
-    ca_file: RelativePath | None = Field(
-        default=None, description="Certificates to trust; absent: those of the system."
-    )
-    cert_file: RelativePath | None = Field(default=None, description="This side's certificate, for mutual TLS.")
-    key_file: RelativePath | None = Field(default=None, description="Its key, if it is not in the same file.")
-
-    @model_validator(mode="after")
-    def _key_needs_certificate(self) -> "TlsOptions":
-        if self.key_file is not None and self.cert_file is None:
-            raise ValueError("key_file needs cert_file")
-        return self
 
 
 class HttpConfig(ExporterConfig):
@@ -84,4 +67,4 @@ class HttpConfig(ExporterConfig):
     timeout_secs: PositiveFloat = Field(
         default=30.0, description="How long to wait for a connection, and for an answer."
     )
-    tls: TlsOptions = Field(default_factory=TlsOptions)
+    tls: ClientTls = Field(default_factory=ClientTls, description="Of an `https` endpoint.")

@@ -3,7 +3,6 @@ One connection, and one request at a time on it: so that it is always known whet
 """
 
 import contextlib
-import ssl
 import time
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -16,8 +15,8 @@ from urllib3.util import parse_url
 from urllib3.util.connection import is_connection_dropped
 
 from meterline.api import NotConnectedError, PausedError
+from meterline.api.network import ClientTls
 from meterline.exporters.http.answer import Answer
-from meterline.exporters.http.config import TlsOptions
 
 BODY_BYTES: Final = 65_536
 """No more of an answer's body is read."""
@@ -34,7 +33,7 @@ class Wire:
     A connection to the endpoint, made when it is needed.
     """
 
-    def __init__(self, endpoint: str, tls: TlsOptions, timeout_secs: float) -> None:
+    def __init__(self, endpoint: str, tls: ClientTls, timeout_secs: float) -> None:
         url = parse_url(endpoint)
         self._endpoint = f"{url.scheme}://{url.netloc}"
         self._target = url.request_uri
@@ -67,12 +66,11 @@ class Wire:
         if not self._secure:
             return HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
-            context = ssl.create_default_context(cafile=self._tls.ca_file)
-            if self._tls.cert_file is not None:
-                context.load_cert_chain(self._tls.cert_file, self._tls.key_file)
+            context = self._tls.context()
         except OSError as error:
-            raise PausedError(f"reading the files of `tls`: {error}; correct them, then start again") from error
-        return HTTPSConnection(self._host, self._port, timeout=self._timeout, ssl_context=context)
+            raise PausedError(str(error)) from error
+        name = self._tls.server_name
+        return HTTPSConnection(self._host, self._port, timeout=self._timeout, ssl_context=context, server_hostname=name)
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """

@@ -143,7 +143,8 @@ def _credentials(tls: ClientTls) -> grpc.ChannelCredentials:
     try:
         context = tls.context()  # gRPC itself takes any file, and fails without a reason at each handshake
         roots = "".join(ssl.DER_cert_to_PEM_cert(der) for der in context.get_ca_certs(binary_form=True)).encode()
-        key, chain = (None if file is None else file.read_bytes() for file in (tls.key_file, tls.cert_file))
+        files = (tls.key_file or tls.cert_file, tls.cert_file)
+        key, chain = (None if file is None else file.read_bytes() for file in files)
         return grpc.ssl_channel_credentials(roots or None, key, chain)
     except OSError as error:
         raise PausedError(str(error)) from error

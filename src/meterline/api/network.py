@@ -54,15 +54,17 @@ class ClientTls(PluginConfig):
     cert_file: RelativePath | None = Field(
         default=None, description="Own certificate chain, PEM, if the server wants one."
     )
-    key_file: RelativePath | None = Field(default=None, description="Private key of cert_file, PEM.")
+    key_file: RelativePath | None = Field(
+        default=None, description="Its private key, PEM; absent: it is in cert_file too."
+    )
     server_name: str | None = Field(
         default=None, min_length=1, description="Name in the server's certificate; absent: the endpoint's host."
     )
 
     @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("reading tls: cert_file and key_file belong together; give both or none")
+    def _key_of_a_certificate(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("reading tls: key_file is the key of a certificate; give cert_file too")
         return self
 
     def context(self) -> ssl.SSLContext:

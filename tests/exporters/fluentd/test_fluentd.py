@@ -445,7 +445,7 @@ def test_the_sender_is_fluent_loggers() -> None:
         ({"endpoint": "fluentd:0"}, "write host:port"),
         ({"username": "ann"}, "username and password belong together"),
         ({"username": "ann", "password": "pw"}, "has a shared_key, too"),
-        ({"tls": {"cert_file": "a.pem"}}, "cert_file and key_file belong together"),
+        ({"tls": {"key_file": "a.pem"}}, "give cert_file too"),
         ({"tag": ""}, "at least 1"),
         ({"taag": "x"}, "Extra inputs"),
     ],

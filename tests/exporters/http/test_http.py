@@ -414,25 +414,27 @@ def test_what_stops_the_exporter_forgets_nothing_that_was_sent(make: Make, peer:
 
 def test_mutual_tls(make: Make, tmp_path: Path) -> None:
     """
-    The far side is checked against the given authority, and gets this side's certificate.
+    The far side is checked against the given authority and name, and gets this side's certificate.
     """
     authority, stranger = trustme.CA(), trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.issue_cert("billing.example").configure_cert(context)
     authority.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     stranger.cert_pem.write_to_path(tmp_path / "stranger.pem")
     own = authority.issue_cert("client.example")
     own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
-    tls = {"ca_file": tmp_path / "ca.pem", "cert_file": tmp_path / "own.pem"}
+    tls = {"ca_file": tmp_path / "ca.pem", "cert_file": tmp_path / "own.pem", "server_name": "billing.example"}
     peer = Peer(context)
     try:
         endpoint = f"https://127.0.0.1:{peer.port}/"
         assert make(endpoint=endpoint, tls=tls).send(Lines(1)).default.verdict is Verdict.DELIVERED
         with pytest.raises(NotConnectedError, match="certificate verify failed"):
             make(endpoint=endpoint, tls=tls | {"ca_file": tmp_path / "stranger.pem"}).connect(None)
-        with pytest.raises(PausedError, match="files of `tls`"):
+        with pytest.raises(NotConnectedError, match="certificate verify failed"):
+            make(endpoint=endpoint, tls=tls | {"server_name": None}).connect(None)
+        with pytest.raises(PausedError, match=r"loading certificates from .*none\.pem"):
             make(endpoint=endpoint, tls={"ca_file": tmp_path / "none.pem"}).connect(None)
     finally:
         peer.close()

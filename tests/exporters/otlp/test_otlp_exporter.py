@@ -393,7 +393,7 @@ def authority(tmp_path: Path) -> trustme.CA:
     client = authority.issue_cert("meterline")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     client.private_key_pem.write_to_path(tmp_path / "key.pem")
-    client.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    client.private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert.pem")
     return authority
 
 
@@ -406,7 +406,7 @@ def server_credentials(authority: trustme.CA, *, mutual: bool) -> grpc.ServerCre
     return grpc.ssl_server_credentials([pair], authority.cert_pem.bytes() if mutual else None, mutual)
 
 
-@pytest.mark.parametrize("names", [("ca_file",), ("ca_file", "cert_file", "key_file")])
+@pytest.mark.parametrize("names", [("ca_file",), ("ca_file", "cert_file"), ("ca_file", "cert_file", "key_file")])
 def test_tls_verifies_the_server(
     serve: Any, exporter_for: Any, authority: trustme.CA, tmp_path: Path, names: tuple[str, ...]
 ) -> None:
