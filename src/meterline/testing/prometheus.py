@@ -16,6 +16,7 @@ from meterline.testing.peers import prometheus
 from meterline.testing.process import Program, free_port
 
 _HISTOGRAM_BOUNDS: Final = ("0.5", "1", "+Inf")
+_AFTER_READ_SECS: Final = 0.005  # Prometheus moves the times of its scrapes by up to 2 ms
 _QUICK: Final = {
     "min_shards": 2,
     "max_samples_per_send": 50,
@@ -35,7 +36,7 @@ class Target:
     def __init__(self, customers: int, *, created: bool = False) -> None:
         self.names = [f"c{number}" for number in range(customers)]
         self.created = created
-        self._born = time.time()
+        self._born = self._read = time.time()
         self.calls: Counter[str] = Counter()
         self.work: Counter[str] = Counter()
         self.scrapes = 0
@@ -51,12 +52,13 @@ class Target:
 
     def restart(self) -> None:
         """
-        Begin all counters anew, as a process that restarts.
+        Begin all counters anew, as a process that restarts: just after it was read last, as far from the next time as can be,
+        since a counter that is read in the millisecond of its start says nothing.
         """
         with self._lock:
             self.calls.clear()
             self.work.clear()
-            self._born = time.time()
+            self._born = self._read + _AFTER_READ_SECS
 
     def page(self) -> str:
         """
@@ -64,6 +66,7 @@ class Target:
         """
         with self._lock:
             self.scrapes += 1
+            self._read = time.time()
             if self.created:
                 return "\n".join([*self._openmetrics(), ""])
             return "\n".join([*self._counters(), *self._histogram(), *self._gauge(), ""])

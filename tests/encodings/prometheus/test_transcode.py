@@ -380,6 +380,19 @@ def test_a_stale_native_histogram_ends_both_series(read: Any, stale: bytes) -> N
     ]
 
 
+def test_counts_of_native_histograms_that_are_no_int64(read: Any) -> None:
+    """
+    A float histogram's count is a double; so is one beyond 63 bits, which no point could hold as it is.
+    """
+    tail = double(3, 2.5) + varint(15 << 3) + varint(MS)
+    counts = (histogram(2**63 - 1, 2.5, MS), histogram(2**63, 2.5, MS), double(2, 4.5) + tail)
+
+    points = read([Written({"__name__": "d"}, histograms=counts)]).points("d_count")
+
+    assert [point.WhichOneof("value") for point in points] == ["as_int", "as_double", "as_double"]
+    assert [points[0].as_int, points[1].as_double, points[2].as_double] == [2**63 - 1, float(2**63), 4.5]
+
+
 def test_a_native_histogram_without_count_is_rejected(read: Any) -> None:
     """
     Counting it as 0 would look like a reset.
@@ -419,6 +432,27 @@ def test_fields_in_any_order_and_unknown_ones() -> None:
 
     assert entry.series.shape.name == "a_total"
     assert [(item.value, item.moment.ms) for item in entry.samples] == [(struct.pack("<d", 2.0), MS)]
+
+
+def test_samples_are_read_by_themselves_whatever_their_neighbours_look_like() -> None:
+    """
+    Fields in another order, a sample without time, one without anything; and one that ends within its value is broken.
+    """
+    turned = varint(2 << 3) + varint(MS) + b"\x09" + struct.pack("<d", 2.0)
+    series = Written({"__name__": "a_total"}, [sample(1.0, MS), turned, sample(3.0, 0), b"", sample(4.0, MS)])
+
+    (entry,) = read_v1(request_v1([series]), SeriesReader(None)).entries
+
+    assert [(struct.unpack("<d", item.value)[0], item.moment.ms) for item in entry.samples] == [
+        (1.0, MS),
+        (2.0, MS),
+        (3.0, 0),
+        (0.0, 0),
+        (4.0, MS),
+    ]
+    cut = Written({"__name__": "a_total"}, [sample(3.0, 0), b"\x09\x01\x02", sample(4.0, MS)])
+    with pytest.raises(UndecodableError):
+        read_v1(request_v1([cut]), SeriesReader(None))
 
 
 def test_references_that_are_not_packed() -> None:
