@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from meterline.serving.http import job
+from meterline.serving.http import exchange, job
 from meterline.serving.http.loop import DECODERS
 from meterline.testing.http_rig import Rig
 
@@ -65,4 +65,22 @@ def test_a_codec_that_panics_is_refused_for_now(rig: Rig, monkeypatch: pytest.Mo
         assert rig.send(b"x", {"Content-Encoding": "snappy"}).status == 503
     monkeypatch.undo()
     assert rig.intake.in_flight == 0
+    assert rig.send().status == 200
+
+
+def test_an_error_before_the_path_is_known_is_refused_for_now(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Not as if the request were no HTTP: senders come again, and what is logged has no words of the error.
+    """
+
+    def fail(*_: Any) -> NoReturn:
+        raise ValueError("canary")
+
+    monkeypatch.setattr(exchange, "head_of", fail)
+    seen = rig.send()
+    assert (seen.status, "retry-after" in seen.headers) == (503, True)
+    assert b"canary" not in seen.body
+    assert [line["event"] for line in rig.log] == ["handling a connection failed"]
+    assert "canary" not in repr(rig.log)
+    monkeypatch.undo()
     assert rig.send().status == 200

@@ -189,10 +189,11 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """
-        Answer what is no HTTP; nothing of it is logged.
+        Answer what is no HTTP, of which nothing is logged; and what went wrong before a path was known.
         """
-        del request, exc, message
-        if status >= 500:  # the handler raises nothing; so this is aiohttp's
+        del request, message
+        if status >= 500:
+            self.log_exception(exc_info=exc)
             refusal = refusals.retry("handling request: an unexpected error; send it again")
         else:
             refusal = Refusal(Cause.UNDECODABLE, "reading request: it is no HTTP/1.1 request")
