@@ -11,9 +11,10 @@ from meterline.encodings.events.fields import first_text
 from meterline.encodings.events.logs import UID
 from meterline.encodings.forward import Message, read
 from meterline.encodings.forward_logs import Options, log_bodies
+from meterline.poison import CONDEMNED, Poison
 from meterline.receivers.fluent_forward.config import FluentForwardConfig
 from meterline.serving.codecs import decompress
-from meterline.serving.poison import Poison, quarantined_whole
+from meterline.serving.poison import quarantined_whole
 from meterline.serving.seam import Decoded
 
 _AMPLIFICATION = 2  # tiny events grow on their way to OTLP; what grows more is made for it
@@ -61,7 +62,7 @@ class Decoder:
         except _EXPECTED:
             raise
         except Exception as error:
-            if self._poison.blame(principal.name, data):
+            if self._poison.blame(principal.name, data, error) >= CONDEMNED:
                 return Work(acknowledgement, quarantined_whole(data, error))
             raise
 

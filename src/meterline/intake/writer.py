@@ -20,11 +20,11 @@ from meterline.faultpoints import reached
 from meterline.intake.chores import Chores
 from meterline.intake.learner import Learner, Rules
 from meterline.intake.parcel import Job, Parcel, Stop
-from meterline.intake.poison import Poison
 from meterline.intake.tally import Tally
 from meterline.kernel.seam import Applied, Frame, Kernel, Meter, Plan
 from meterline.ledger.ledger import Ledger
 from meterline.ledger.model import CommitGroup
+from meterline.poison import CONDEMNED, Poison
 
 MAX_GROUP_BYTES = 8_388_608
 MAX_GROUP_ITEMS = 256
@@ -271,8 +271,9 @@ class Writer:
         now = self._clock.now_ns()
         source = self._meter.source(parcel.receiver, parcel.principal)
         parcel.raise_failure()
-        if self._poison.condemned(parcel):
-            return self._meter.quarantine_body(parcel.body, parcel.fmt, now, source, self._poison.reason(parcel))
+        poison = self._poison.reason(parcel.fmt.value, parcel.body)
+        if poison is not None:
+            return self._meter.quarantine_body(parcel.body, parcel.fmt, now, source, poison)
         if parcel.batch is None:
             try:
                 parcel.batch = self._kernel.decode(parcel.body, parcel.fmt, self._plan)
@@ -298,10 +299,9 @@ class Writer:
 
     def _poisoned(self, parcel: Parcel, error: Exception, waiting: list[Parcel]) -> None:
         self._tally.internal_error()
-        self._log.error(
-            "applying a body met an unexpected error", exc_info=error, attempt=self._poison.count(parcel) + 1
-        )
-        if self._poison.blame(parcel, error):
+        attempt = self._poison.blame(parcel.fmt.value, parcel.body, error)
+        self._log.error("applying a body met an unexpected error", exc_info=error, attempt=attempt)
+        if attempt == CONDEMNED:
             waiting.append(parcel)
         else:
             parcel.refuse("an unexpected error; send the same again")

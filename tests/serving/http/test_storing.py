@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meterline.api import ANONYMOUS, Answer, Body, Format, ItemResult, Status
-from meterline.serving.poison import CONDEMNED, MAX_BODIES, Poison, quarantined_whole
+from meterline.serving.poison import quarantined_whole
 from meterline.serving.seam import Decoded
 from meterline.serving.storing import merged, store
 from meterline.testing.fake_intake import FakeIntake
@@ -54,19 +54,6 @@ def test_items_keep_their_order() -> None:
     assert done.wait(10)
     assert told[0].items == tuple(results)
     assert len(told) == 1
-
-
-def test_a_body_is_condemned_the_third_time() -> None:
-    """
-    Counted by what read it and by its bytes; the oldest of very many are forgotten.
-    """
-    poison = Poison()
-    assert [poison.blame("a", b"x") for _ in range(CONDEMNED)] == [False, False, True]
-    assert not poison.blame("b", b"x")
-    assert not poison.blame("a", b"y")
-    for number in range(MAX_BODIES):
-        poison.blame("a", str(number).encode())
-    assert not poison.blame("a", b"x")
 
 
 def test_a_condemned_body_is_one_reject_without_the_errors_words() -> None:

@@ -24,6 +24,7 @@ from meterline.api import (
     Status,
     Ticket,
 )
+from meterline.poison import CONDEMNED, Poison
 from meterline.serving import refusals
 from meterline.serving.admission import ByteBudget, Reservation
 from meterline.serving.auth import PeerIdentity
@@ -34,7 +35,7 @@ from meterline.serving.faults import described
 from meterline.serving.grpc import answers
 from meterline.serving.grpc.inbox import Inbox
 from meterline.serving.grpc.parts import Route, Routes
-from meterline.serving.poison import Poison, quarantined_whole
+from meterline.serving.poison import quarantined_whole
 from meterline.serving.rates import Rates
 from meterline.serving.seam import Call, Cause, Decoded, Refusal
 from meterline.serving.storing import store
@@ -159,7 +160,7 @@ class Calls(grpc.GenericRpcHandler):
         except MeterlineError:
             raise
         except BaseException as error:
-            condemned = self._poison.blame(path, call.message)
+            condemned = self._poison.blame(path, call.message, error) >= CONDEMNED
             self._log.error("decoding a call failed", method=path, error=described(error), quarantined=condemned)
             if condemned:
                 return quarantined_whole(call.message, error), True

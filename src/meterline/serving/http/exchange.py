@@ -11,6 +11,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from meterline.api import MeterlineError, Principal, RetryableError, UnauthenticatedError, UndecodableError
+from meterline.poison import Poison
 from meterline.serving import refusals
 from meterline.serving.admission import ByteBudget, Reservation
 from meterline.serving.auth.authenticator import TENANT_HEADER
@@ -23,7 +24,6 @@ from meterline.serving.http.head import head_of
 from meterline.serving.http.job import Identify, Job, Outcome, Sender, Stored
 from meterline.serving.http.loop import EventLoop
 from meterline.serving.http.routes import Place, Route, Routes
-from meterline.serving.poison import Poison
 from meterline.serving.rates import Rates
 from meterline.serving.seam import Cause, Endpoint, Head, Refusal, Reply
 

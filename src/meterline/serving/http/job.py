@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from meterline.api import Answer, MeterlineError, OverloadedError, Principal, RetryableError
+from meterline.poison import CONDEMNED, Poison
 from meterline.serving.admission import Reservation
 from meterline.serving.codecs import decompress
 from meterline.serving.faults import described
 from meterline.serving.http.routes import Part
-from meterline.serving.poison import Poison, quarantined_whole
+from meterline.serving.poison import quarantined_whole
 from meterline.serving.rates import Rates
 from meterline.serving.seam import Decoded, Endpoint, Head, Request
 from meterline.serving.storing import store
@@ -92,7 +93,7 @@ class Job:
 
     def _blamed(self, request: Request, error: BaseException) -> Decoded:
         path = self.head.path
-        condemned = self.poison.blame(f"{self.part.receiver}:{path}", request.body)
+        condemned = self.poison.blame(f"{self.part.receiver}:{path}", request.body, error) >= CONDEMNED
         self.part.context.log.error("decoding a request failed", condemned=condemned, path=path, error=described(error))
         if condemned:
             return quarantined_whole(request.body, error)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from meterline.api import ReceiverContext, Sample
+from meterline.poison import Poison
 from meterline.serving.admission import ByteBudget
 from meterline.serving.auth import Authenticator
 from meterline.serving.config import HttpListenerConfig
@@ -22,7 +23,6 @@ from meterline.serving.http.exchange import Site, serve
 from meterline.serving.http.loop import EventLoop
 from meterline.serving.http.routes import Part, Routes
 from meterline.serving.memory import keep_large_blocks
-from meterline.serving.poison import Poison
 from meterline.serving.rates import Rates
 from meterline.serving.registration import Registration
 from meterline.serving.seam import Endpoint, Page
