@@ -11,6 +11,7 @@ from typing import Any, Final
 from meterline.api import Answer, UndecodableError
 from meterline.encodings.events import EventOptions, Sent, read_body, transcode
 from meterline.encodings.events.read import readable
+from meterline.encodings.json import Ambiguous
 from meterline.receivers.json import words
 from meterline.serving.seam import Cause, Decoded, Endpoint, Head, Refusal, Reply, Request
 
@@ -79,4 +80,6 @@ def _upload(body: bytes) -> Mapping[str, Any]:
     found = list(read_body(body))
     if len(found) != 1 or not isinstance(found[0], Mapping):
         raise UndecodableError("reading events: the body is no JSON object")
+    if isinstance(found[0], Ambiguous) and found[0].own:
+        raise UndecodableError("reading events: the body says a key twice, with different values")
     return found[0]

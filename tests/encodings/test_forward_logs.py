@@ -356,3 +356,15 @@ def test_an_exact_time_is_no_float() -> None:
     (record,) = records_of(bodies([1, {"when": event_time(1_795_346_017_000_000_001)}]))
 
     assert Decimal(plain(record.body)["when"]) == Decimal("1795346017.000000001")
+
+
+@pytest.mark.parametrize("first", [b"\xa1a", b"\xc4\x01a"], ids=["text", "bytes"])
+def test_a_map_that_says_a_key_twice_is_set_aside(first: bytes) -> None:
+    """Nobody knows which of two values counts; the same value twice is no question, as Fluent Bit's filters may write it."""
+    entry, same = (b"\x92\x01\x82" + first + b"\x05\xa1a" + value for value in (b"\x06", b"\x05"))
+
+    found = bodies(entry, same)
+
+    assert rejects_of(found) == [("undecodable_item", entry)]
+    (record,) = records_of(found)
+    assert plain(record.body) == {"a": 5}

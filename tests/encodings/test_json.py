@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meterline.encodings.json import documents, parse
+from meterline.encodings.json import ambiguous, documents, parse
 from meterline.errors import UndecodableError
 from meterline.testing.cost import least_cpu_secs
 
@@ -99,3 +99,14 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     """No bytes raise anything but UndecodableError."""
     with contextlib.suppress(UndecodableError):
         assert all(not isinstance(value, bytes) for value in documents(body))
+
+
+@pytest.mark.parametrize("written", ['{"a":1,"a":2}', '[[{"b":{"a":1,"a":2}}]]', '{"a":{"b":1,"b":2},"a":{"b":2}}'])
+def test_a_key_that_stands_twice_is_found_where_it_is_asked_for(written: str) -> None:
+    """Then the document is marked; else, and as a mapping, it has the last value, as everywhere in Python."""
+    found = parse(written.encode(), unique=True)
+
+    assert ambiguous(found)
+    assert found == parse(written.encode()) == standard.loads(written)
+    assert not ambiguous(parse(written.encode()))
+    assert not ambiguous(parse(b'[{"a":{"b":1}},{"a":1,"a":1}]', unique=True))

@@ -16,6 +16,7 @@ import msgpack
 from meterline.api import Body, Format
 from meterline.encodings import otlp
 from meterline.encodings.forward import LOGS, METRICS, Message
+from meterline.encodings.json import same
 from meterline.encodings.rejects import Reject, rejects
 from meterline.errors import TooLargeError, UndecodableError
 
@@ -236,10 +237,15 @@ def _unpack(packed: bytes) -> Any:
 
 
 def _named(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    return {key if type(key) is str else _name(key): value for key, value in pairs}
+    made = {key if type(key) is str else _name(key): value for key, value in pairs}
+    if len(made) != len(pairs) and not all(same(made[_name(key)], value) for key, value in pairs):
+        raise UndecodableError("a map says a key twice, with different values")
+    return made
 
 
 def _name(key: Any) -> str:
+    if type(key) is str:
+        return key
     if type(key) is bytes:
         return key.decode("utf-8", "surrogateescape")
     if type(key) in (dict, list):

@@ -25,7 +25,7 @@ class Reason(Enum):
         "raw",
         "An attribute or body value is nested deeper than 64 levels, or than the sender may send.",
     )
-    DUPLICATE_KEY = ("duplicate_key", "raw", "An attribute key that a rule reads stands twice.")
+    DUPLICATE_KEY = ("duplicate_key", "raw", "An attribute key that a rule reads, or a key of an event, stands twice.")
     NO_VALUE = ("no_value", "raw", "The point or usage record has no value.")
     NOT_A_NUMBER = (
         "not_a_number",

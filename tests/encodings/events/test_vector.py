@@ -239,6 +239,17 @@ def test_a_broken_metric_is_set_aside_alone(read: Reader, fields: Any) -> None:
     assert len(found.rejects) == 1
 
 
+def test_a_tag_that_is_nested_too_deep_is_set_aside_alone(read: Reader) -> None:
+    """It costs no other event of the request: an answer of 400 would make Vector drop all of them."""
+    deep = "[" * 200 + "]" * 200
+    event = '{"name":"m","kind":"absolute","timestamp":"2026-11-22T11:00:00Z","tags":{"%s":%s},"counter":{"value":1}}'
+    body = "[" + ",".join(event % (key, value) for key, value in (("a", 1), ("a", deep), ("resource.a", deep))) + "]"
+
+    found = read(transcode(read_body(body.encode()), "vector"))
+
+    assert (len(found.metrics), found.reasons) == (1, ["too_deep"] * 2)
+
+
 def test_numbers_beyond_a_double_are_never_rounded(read: Reader) -> None:
     """An integer of 64 bits goes as one; what neither form holds is set aside."""
     big = '[{"name":"m","kind":"absolute","timestamp":"2026-11-22T11:00:00Z","counter":{"value":%s}}]'

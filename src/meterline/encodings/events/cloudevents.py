@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from meterline.encodings.events.items import wrong
+from meterline.encodings.events.items import certain, wrong
 from meterline.encodings.events.logs import Facts
 from meterline.encodings.json import parse
 from meterline.encodings.times import nanoseconds
@@ -91,7 +91,7 @@ def _body(data: bytes, content_type: str) -> Any:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.endswith(("/json", "+json")):
         try:
-            return parse(data)
+            return certain(parse(data, unique=True))
         except UndecodableError as error:
             raise wrong("its data is not the JSON that it says it is") from error
     try:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from meterline.api import Body, Format
+from meterline.encodings.json import ambiguous
 from meterline.encodings.json_text import written
 from meterline.encodings.otlp import key_values, metric, own_identity, resource
 from meterline.encodings.rejects import Reject, rejects
@@ -16,6 +17,7 @@ from meterline.protobuf.write import length_delimited
 UNDECODABLE_ITEM = "undecodable_item"
 UNSUPPORTED_ITEM = "unsupported_item"
 TOO_DEEP = "too_deep"
+DUPLICATE_KEY = "duplicate_key"
 
 
 class Sent(NamedTuple):
@@ -53,6 +55,17 @@ def wrong(detail: str) -> ItemError:
     Return the error for an item that is not what its protocol says.
     """
     return ItemError(UNDECODABLE_ITEM, detail)
+
+
+def certain(value: Any) -> Any:
+    """
+    Return a value of which it is known what it says. Raises ItemError: an object in it says a key twice.
+    """
+    if ambiguous(value):
+        raise ItemError(
+            DUPLICATE_KEY, "an object says a key twice, with different values; let the sender write it once"
+        )
+    return value
 
 
 class Origin(NamedTuple):

@@ -66,7 +66,7 @@ def read_line(line: bytes) -> Iterator[Any]:
     Return the documents of one line of NDJSON; a broken one gives what comes before the break, and a reject.
     """
     try:
-        yield from documents(line, constants=True)
+        yield from documents(line, constants=True, unique=True)
     except UndecodableError as error:
         yield Reject(UNDECODABLE_ITEM, f"a line that is no JSON: {_reason(error)}", line)
 
@@ -131,7 +131,7 @@ def _parts(data: bytes) -> Iterator[Any]:
             position = yield from _items(written, position)
         else:
             try:
-                document, position = one(written, position, constants=True)
+                document, position = one(written, position, constants=True, unique=True)
             except UndecodableError:
                 yield from _lines(written[position:].encode("utf-8", "surrogatepass"))
                 return
@@ -146,7 +146,7 @@ def _items(written: str, position: int) -> Generator[Any, None, int]:
     position, empty = skip(written, position + 1), True
     try:
         while not (empty and written[position : position + 1] == "]"):
-            item, position = one(written, position, constants=True)
+            item, position = one(written, position, constants=True, unique=True)
             yield item
             position, empty = skip(written, position), False
             if written[position : position + 1] == "]":

@@ -9,11 +9,12 @@ from meterline.api import Body, Format
 from meterline.encodings import otlp_json
 from meterline.encodings.events import cloudevents, vector
 from meterline.encodings.events.fields import find, first_text
-from meterline.encodings.events.items import UNSUPPORTED_ITEM, Collector, ItemError, Sent, resource_of, wrong
+from meterline.encodings.events.items import UNSUPPORTED_ITEM, Collector, ItemError, Sent, certain, resource_of, wrong
 from meterline.encodings.events.logs import UID, EventOptions, Facts, Shape, facts, record
 from meterline.encodings.forward import Message
 from meterline.encodings.forward_logs import Options as ForwardOptions
 from meterline.encodings.forward_logs import log_bodies
+from meterline.encodings.json import Ambiguous
 from meterline.encodings.rejects import Reject
 from meterline.errors import UndecodableError
 
@@ -56,11 +57,10 @@ class _Request(Collector):
         """
         Add one item, or set it aside.
         """
-        item = _without_secrets(item) if self._mixpanel else item
         try:
-            self._add(self, _object(item))
+            self._add(self, _object(certain(item)))
         except ItemError as error:
-            self.reject(error, item)
+            self.reject(error, _without_secrets(item) if self._mixpanel else item)
 
     def event(self, body: Any, said: Facts) -> None:
         """
@@ -96,7 +96,7 @@ def _items(document: Any, events_field: str) -> Iterable[Any]:
     Return the items of a document: a list's own, those of the list that it holds, or itself.
     """
     if events_field and isinstance(document, Mapping):
-        inner = find(document, events_field)
+        inner = None if isinstance(document, Ambiguous) and document.own else find(document, events_field)
         return inner if isinstance(inner, list) else (document,)
     return document if isinstance(document, list) else (document,)
 
@@ -171,7 +171,7 @@ def _cloudevent(request: _Request, event: Mapping[Any, Any]) -> None:
 def _mixpanel(request: _Request, event: Mapping[Any, Any]) -> None:
     if not isinstance(event.get("event"), str) or not isinstance(event.get("properties"), Mapping):
         raise wrong("a Mixpanel event without event name or properties")
-    _log(request, event)
+    _log(request, _without_secrets(event))
 
 
 def _without_secrets(event: Any) -> Any:

@@ -7,9 +7,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from meterline.encodings.events import vector_metrics as otlp
-from meterline.encodings.events.items import UNSUPPORTED_ITEM, Collector, ItemError, Point, wrong
+from meterline.encodings.events.items import TOO_DEEP, UNSUPPORTED_ITEM, Collector, ItemError, Point, wrong
 from meterline.encodings.events.vector_metrics import Number, Tally, VectorMetric, vector_metric
 from meterline.encodings.times import TimestampFormat, nanoseconds
+from meterline.errors import UndecodableError
 
 _KINDS: Final = {"incremental": True, "absolute": False}
 _CONSTANTS: Final = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
@@ -37,7 +38,11 @@ def add_metric(collector: Collector, event: Mapping[Any, Any], key: str, time_fo
         namespace=_optional(event, "namespace", str) or "",
         tags=_optional(event, "tags", dict) or {},
     )
-    collector.point(metric.name, _VALUES[key](metric, event[key]), metric.origin)
+    try:
+        point = _VALUES[key](metric, event[key])
+        collector.point(metric.name, point, metric.origin)
+    except UndecodableError as error:
+        raise ItemError(TOO_DEEP, str(error)) from error
 
 
 def _optional(event: Mapping[Any, Any], key: str, kind: type) -> Any:
