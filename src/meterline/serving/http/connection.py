@@ -193,7 +193,8 @@ class Connection(web.RequestHandler):
         """
         del request, message
         if status >= 500:
-            self.log_exception(exc_info=exc)
+            if not isinstance(exc, ConnectionError):  # the sender is gone: nothing unusual
+                self.log_exception(exc_info=exc)
             refusal = refusals.retry("handling request: an unexpected error; send it again")
         else:
             refusal = Refusal(Cause.UNDECODABLE, "reading request: it is no HTTP/1.1 request")
