@@ -19,8 +19,10 @@ NO_SKIP = os.environ.get("METERLINE_NO_SKIP") == "1"
 PATIENCE_SECS = 20.0
 SEED = int(os.environ.get("METERLINE_SEED") or random.SystemRandom().randrange(2**32))
 
-# Machines in CI are shared: a deadline per example measures the neighbours.
-hypothesis.settings.register_profile("meterline", deadline=None, print_blob=True)
+# Machines in CI are shared: a deadline per example, or a time to draw it in, measures the neighbours.
+hypothesis.settings.register_profile(
+    "meterline", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("meterline")
 
 

@@ -94,7 +94,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     frames=st.lists(st.tuples(ROWS, st.booleans()), max_size=8),
     hours=st.tuples(st.integers(0, 6), st.integers(0, 6)),

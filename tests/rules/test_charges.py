@@ -132,7 +132,7 @@ def test_scale_is_exact(asking: Make, scale: Any, factor: int) -> None:
 
 
 @given(places=st.integers(0, 12), digits=st.integers(1, 10**15))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=50)
 def test_any_scale_of_twelve_places_is_exact(asking: Make, places: int, digits: int) -> None:
     """Written as text, every scale of at most 12 places comes out as it is."""
     text = f"{digits // 10**places}.{digits % 10**places:0{places}d}" if places else str(digits)

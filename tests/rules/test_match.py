@@ -281,7 +281,7 @@ def _like(pattern: str | None, text: str) -> bool:
     return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=200)
 @given(
     conditions=st.dictionaries(st.sampled_from("xy"), CONDITIONS, max_size=2),
     point=st.dictionaries(st.sampled_from("xy"), VALUES),
@@ -296,7 +296,7 @@ def test_match_agrees_with_an_oracle(asking: Make, conditions: Any, point: Any) 
     assert bool(verdict.charges) is expected
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=100)
 @given(
     patterns=st.lists(st.text("ab*?", min_size=1, max_size=3), min_size=1, max_size=4),
     name=st.text("ab", min_size=1, max_size=3),

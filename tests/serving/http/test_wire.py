@@ -116,7 +116,9 @@ def test_a_thousand_tiny_parts_take_linear_time(rig: Rig) -> None:
     assert rig.intake.data[-1] in {b"x" * 10_000, b"x" * 100_000}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_no_bytes_break_the_listener(rig: Rig, data: st.DataObject) -> None:
     """
