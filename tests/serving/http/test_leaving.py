@@ -10,6 +10,7 @@ from typing import Any
 from meterline.serving.config import HttpListenerConfig
 from meterline.serving.http import EventLoop, HttpListener
 from meterline.testing.http_rig import WAIT_SECS, Rig, StubEndpoint
+from meterline.testing.process import wait_until
 
 CONFIG = HttpListenerConfig(endpoint="127.0.0.1:0")
 
@@ -88,9 +89,7 @@ def test_the_last_to_leave_may_have_less_patience_than_the_first(rig: Rig) -> No
     listener = HttpListener(CONFIG, rig.context, loop)
     first, last = (listener.add(name, CONFIG, rig.context, [StubEndpoint(f"/{name}")]) for name in ("first", "last"))
     listener.start()
-    host, port = listener.endpoint.rsplit(":", 1)
-    sock = socket.create_connection((host, int(port)), WAIT_SECS)
-    rig.sockets.append(sock)
+    sock = connect(rig, listener)
     with rig.intake.held():
         sock.sendall(b"POST /first HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
         assert rig.intake.submitted.acquire(timeout=WAIT_SECS)
@@ -101,6 +100,40 @@ def test_the_last_to_leave_may_have_less_patience_than_the_first(rig: Rig) -> No
         last.stop(0)
         assert leaving.outcome() is None
     assert loop._loop is None
+
+
+def test_an_answer_that_comes_after_the_end_disturbs_nobody(rig: Rig) -> None:
+    """
+    The commit of a request whose listener did not wait for it is answered to nobody; others on the loop have their answers.
+    """
+    loop = EventLoop()
+    hurried, other = (HttpListener(CONFIG, rig.context, loop) for _ in range(2))
+    first, second = (each.add("r", CONFIG, rig.context, [StubEndpoint("/v1/metrics")]) for each in (hurried, other))
+    hurried.start()
+    other.start()
+    assert loop._loop is not None
+    errors: list[dict[str, Any]] = []
+    loop._loop.set_exception_handler(lambda _loop, context: errors.append(context))
+    sockets = [connect(rig, each) for each in (hurried, other)]
+    with rig.intake.held():
+        for sock in sockets:
+            sock.sendall(b"POST /v1/metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
+            assert rig.intake.submitted.acquire(timeout=WAIT_SECS)
+        first.stop(0)
+    assert rig.read(sockets[1]).status == 200
+    wait_until(lambda: rig.intake.in_flight == 0, WAIT_SECS, "the late answer")
+    second.stop(WAIT_SECS)
+    assert errors == []
+
+
+def connect(rig: Rig, listener: HttpListener) -> socket.socket:
+    """
+    Return a connection to another listener than the rig's.
+    """
+    host, port = listener.endpoint.rsplit(":", 1)
+    sock = socket.create_connection((host, int(port)), WAIT_SECS)
+    rig.sockets.append(sock)
+    return sock
 
 
 def test_a_receiver_of_a_listener_that_was_never_started_leaves(rig: Rig) -> None:
