@@ -104,6 +104,22 @@ def test_log_records(harness: Make, attributes: dict[str, Any], reason: Reason) 
     assert (applied.recorded, applied.reasons) == (1, {reason: 1})
 
 
+@pytest.mark.parametrize(("attributes", "reason"), OVER, ids=IDS)
+@pytest.mark.parametrize("where", ["resource", "scope"])
+def test_resource_and_scope_of_logs_count_too(
+    harness: Make, where: str, attributes: dict[str, Any], reason: Reason
+) -> None:
+    """Records whose resource or scope is too large are raw entries, however small they are themselves."""
+    h = harness(rule())
+    body = Logs()
+    around = body.message.resource_logs[0]
+    large = attributes | {"d": 1, "e": 2} if reason is Reason.TOO_MANY_ATTRIBUTES else attributes
+    put_attributes((around.resource if where == "resource" else around.scope_logs[0].scope).attributes, large)
+    body.record(100, "a", {"customer.id": "acme", "event.id": 1})
+    applied = h.logs(body, principal=principal())
+    assert (applied.recorded, applied.reasons) == (0, {reason: 1})
+
+
 def test_of_a_log_body_only_the_depth_counts(harness: Make) -> None:
     """A long body passes, a deep one does not."""
     h = harness(rule())

@@ -453,7 +453,7 @@ def settled(started: Started, token: str) -> tuple[set[int], set[grpc.StatusCode
     Send a provider's token to every door; one that is told to come again does so. Return all statuses and codes.
     """
     headers = {"authorization": f"Bearer {token}"}
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 45  # a fetch of keys that fails is not begun again for ten seconds
     while True:
         statuses = {door.attempt(headers)[0] for door in doors(started)}
         codes = set(grpc_codes(started, headers).values())

@@ -87,6 +87,7 @@ def usage(tmp_path: Path) -> Iterator[Usage]:
         yield made
 
 
+@pytest.mark.timeout(180)
 def test_told_once_and_delivered(usage: Usage, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Over HTTP, gRPC and by hand, with a kill between: exporter and totals have each record once, and answers name their ids.
@@ -105,7 +106,7 @@ def test_told_once_and_delivered(usage: Usage, monkeypatch: pytest.MonkeyPatch) 
         pb.UsageItem(customer_id="b", dimension_id="d", record_value="3", timestamp=nanoseconds(now["timestamp"]))
     )
     assert result.outcome == pb.USAGE_OUTCOME_RECORDED
-    wait_until(lambda: len(usage.lines()) == 22, 20, "all records in the file")
+    wait_until(lambda: len(usage.lines()) == 22, 60, "all records in the file")
     lines = usage.lines()
     ids = {now["id"], result.id.hex(), *(each["id"] for each in answer["results"][:20])}
     assert {line["id"] for line in lines} == ids
