@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 KITS = ROOT / "src" / "meterline" / "testing"
 NO_SKIP = os.environ.get("METERLINE_NO_SKIP") == "1"
-PATIENCE_SECS = 20.0
+PATIENCE_SECS = float(os.environ.get("METERLINE_PATIENCE_SECS") or 20)
+"""How long what a test has started may take to end."""
 SEED = int(os.environ.get("METERLINE_SEED") or random.SystemRandom().randrange(2**32))
 
 # Machines in CI are shared: a deadline per example, or a time to draw it in, measures the neighbours.

@@ -53,7 +53,7 @@ def test_an_expected_failure_is_no_skip(root: Path, tmp_path: Path) -> None:
 
 def test_a_thread_left_behind_fails(root: Path, tmp_path: Path) -> None:
     """A test that leaves a thread running fails, and the thread is named."""
-    code, words = outcome(tmp_path, root, LEAKS)
+    code, words = outcome(tmp_path, root, LEAKS, METERLINE_PATIENCE_SECS="0.5")
 
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "threads left running" in words
