@@ -52,12 +52,12 @@ def knock(doors: Doors, seed: Seed, request: Request, tmp_path: Path) -> bool:
 
 
 def bombard(doors: Doors, rng: random.Random, tmp_path: Path, secs: float) -> Counter[tuple[str, bool]]:
-    """Mutate and decode for so long; return what was taken and refused, by wire."""
+    """Mutate and decode for so much CPU time; return what was taken and refused, by wire."""
     found: Counter[tuple[str, bool]] = Counter()
     known = seeds(NOW)
     requests = [seed.request for seed in known]
-    until = time.monotonic() + secs
-    while time.monotonic() < until:
+    until = time.thread_time() + secs
+    while time.thread_time() < until:
         seed = rng.choice(known)
         request = mutated_request(rng, seed.request, requests)
         assert len(request.body) <= 2 * MAX_BYTES
@@ -79,7 +79,7 @@ def test_mutants(doors: Doors, rng: random.Random, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_many_mutants(doors: Doors, rng: random.Random, tmp_path: Path) -> None:
     """The same for longer, so that every wire has its share."""
     found = bombard(doors, rng, tmp_path, 45)

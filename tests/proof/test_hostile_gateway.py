@@ -3,6 +3,7 @@ A real gateway with every receiver, under mutated requests, broken HTTP and brok
 connection left hanging, no defect in its log, bounded memory, and what is valid is counted exactly afterwards.
 """
 
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -27,10 +28,11 @@ from meterline.testing.hostile_site import (
 from meterline.testing.wires import WIRES, Request
 
 OPTIONS = {
-    "http": {"header_timeout_secs": 2, "body_timeout_secs": 2, "idle_timeout_secs": 2},
-    "forward": {"message_timeout_secs": 2},
+    "http": {"header_timeout_secs": 10, "body_timeout_secs": 10, "idle_timeout_secs": 5},
+    "forward": {"message_timeout_secs": 10},
 }
-"""Connections time out soon."""
+"""Connections time out before their answer is no more waited for, and not because the machine is busy."""
+AT_LEAST = 25
 GROWTH = (
     160 * MIB
 )  # of streams, rules' verdicts and caches, and what the allocator keeps; none of it grows with requests
@@ -47,16 +49,16 @@ def check_http(answer: bytes, request: bytes) -> None:
         assert status // 100 == 2 or status in STATUSES, f"{status}: {answer[:600]!r} to {request[:2000]!r}"
 
 
-def for_secs(secs: float, once: Callable[[], None]) -> int:
-    """Do it again and again; return how often."""
-    until, count = time.monotonic() + secs, 0
-    while time.monotonic() < until:
+def for_secs(secs: float, once: Callable[[], None]) -> None:
+    """Do it again and again, some times at least."""
+    until = time.monotonic() + secs
+    for count in itertools.count():
+        if count >= AT_LEAST and time.monotonic() > until:
+            return
         once()
-        count += 1
-    return count
 
 
-def http_mutants(site: HostileSite, rng: random.Random, secs: float) -> int:
+def http_mutants(site: HostileSite, rng: random.Random, secs: float) -> None:
     """Whole requests with mutated bodies and headers, each on a connection of its own."""
     known = requests_of("http")
 
@@ -68,10 +70,10 @@ def http_mutants(site: HostileSite, rng: random.Random, secs: float) -> int:
         assert list(statuses(answer)), f"no answer: {answer[:200]!r} to {data[:2000]!r}"
         check_http(answer, data)
 
-    return for_secs(secs, once)
+    for_secs(secs, once)
 
 
-def http_heads(site: HostileSite, rng: random.Random, secs: float) -> int:
+def http_heads(site: HostileSite, rng: random.Random, secs: float) -> None:
     """Mutated request lines and headers, the sender gone afterwards: any documented answer, or none, and an end."""
     known = [http_bytes(request) for request in requests_of("http")]
 
@@ -88,10 +90,10 @@ def http_heads(site: HostileSite, rng: random.Random, secs: float) -> int:
                 return
         check_http(answer, data)
 
-    return for_secs(secs, once)
+    for_secs(secs, once)
 
 
-def grpc_mutants(site: HostileSite, rng: random.Random, secs: float) -> int:
+def grpc_mutants(site: HostileSite, rng: random.Random, secs: float) -> None:
     """Mutated messages to every method."""
     known = requests_of("grpc")
     channels: dict[str, Any] = {
@@ -105,13 +107,13 @@ def grpc_mutants(site: HostileSite, rng: random.Random, secs: float) -> int:
         assert code in CODES, f"{code} to {body[:2000]!r}"
 
     try:
-        return for_secs(secs, once)
+        for_secs(secs, once)
     finally:
         for channel in channels.values():
             channel.close()
 
 
-def forward_mutants(site: HostileSite, rng: random.Random, secs: float) -> int:
+def forward_mutants(site: HostileSite, rng: random.Random, secs: float) -> None:
     """Mutated messages, then the end of the stream: acknowledged, or closed."""
     known = requests_of("forward")
 
@@ -124,7 +126,7 @@ def forward_mutants(site: HostileSite, rng: random.Random, secs: float) -> int:
                 return
             answer_of(connection)
 
-    return for_secs(secs, once)
+    for_secs(secs, once)
 
 
 KINDS = {"http": http_mutants, "heads": http_heads, "grpc": grpc_mutants, "forward": forward_mutants}
@@ -137,7 +139,7 @@ def lay_siege(site: HostileSite, rng: random.Random, secs: float, kind: str) -> 
         site.check_alive(networked, f"before-{kind}")
         site.warm = True  # type: ignore[attr-defined]  # once for the module
     before = site.memory()
-    assert KINDS[kind](site, rng, secs) > 20
+    KINDS[kind](site, rng, secs)
     site.check_alive(networked, f"after-{kind}-{rng.randrange(10**9)}")
     assert site.memory() - before < GROWTH
 

@@ -105,10 +105,10 @@ class HostileSite(WireSite):
         """
         for wire in wires:
             sender = self.sender(wire)
-            sender.send(valid(wire, customer, start_ns=time.time_ns() + 30 * 10**9), 20)
+            sender.send(valid(wire, customer, start_ns=time.time_ns() + 30 * 10**9), 40)
             sender.close()
         wanted = {(customer, wire.name): Decimal(3 if wire.carries == "events" else 2) for wire in wires}
-        wait_until(lambda: self._of(customer) == wanted, 20, f"the usage of {customer}", 0.1)
+        wait_until(lambda: self._of(customer) == wanted, 40, f"the usage of {customer}", 0.1)
         self.check_log()
 
     def _of(self, customer: str) -> Mapping[tuple[str, str], Decimal]:

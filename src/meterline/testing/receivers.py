@@ -44,7 +44,7 @@ ID_LABEL: Final = "contract_id"
 _SENDERS: Final = 4
 _REQUESTS: Final = 25
 _POINTS: Final = 12
-_WAIT_SECS: Final = 20.0
+_WAIT_SECS: Final = 40.0
 _ACCEPT: Final = Script()
 
 
