@@ -36,7 +36,8 @@ class Target:
     def __init__(self, customers: int, *, created: bool = False) -> None:
         self.names = [f"c{number}" for number in range(customers)]
         self.created = created
-        self._born = self._read = time.time()
+        self._born = time.time()
+        self._read = 0.0
         self.calls: Counter[str] = Counter()
         self.work: Counter[str] = Counter()
         self.scrapes = 0
@@ -58,7 +59,8 @@ class Target:
         with self._lock:
             self.calls.clear()
             self.work.clear()
-            self._born = self._read + _AFTER_READ_SECS
+            self._born = self._read + _AFTER_READ_SECS if self._read else time.time()
+            self._read = 0.0
 
     def page(self) -> str:
         """

@@ -360,6 +360,8 @@ def test_labels_that_multiply_and_tiny_lines_are_too_large() -> None:
         transcode(read_protobuf(push('{a="' + "x" * 60_000 + '"}', *[entry("x")] * 3_000)), "")
     with pytest.raises(TooLargeError):
         transcode(read_protobuf(push("{}", *[field(2, b"")] * 20_000)), "", limit=10**6)
+    with pytest.raises(TooLargeError):
+        transcode(read_protobuf(push("none", *[field(2, b"")] * 20_000)), "", limit=10**6)
 
 
 @pytest.mark.parametrize("time", ["1e999999999", "-1e999999999", "1e-999999999", "9" * 4000])

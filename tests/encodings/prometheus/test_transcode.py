@@ -263,11 +263,12 @@ def test_names_of_pairs_that_are_too_long_to_remember_reject_their_series_alone(
     """
     pair = {**LABELS, "cluster": "eu", "__replica__": "a"}
     series = [Written({**pair, label: "\u00e9" * size}, [sample(1.0, MS)]) for size in (512, 513)]
+    alone = Written({**LABELS, "cluster": "x" * 2_000}, [sample(1.0, MS)])
 
-    found = read(series)
+    found = read([*series, alone])
 
     assert [reason for reason, _ in found.rejects] == ["value_too_long"]
-    assert len(found.points("calls_total")) == 1
+    assert len(found.points("calls_total")) == 2
 
 
 def test_tiny_parts_and_labels_that_multiply_are_too_large() -> None:

@@ -17,9 +17,8 @@ from meterline.testing.remote_write import Written as Series
 from meterline.testing.remote_write import request_v1, request_v2, sample
 
 TICK_SECS: Final = 5
-SCRAPE_TICKS: Final = 3
 FAILOVER_SECS: Final = 30
-SETTLED_TICKS: Final = 15
+SETTLED_TICKS: Final = 30
 MAX_SKEW_MS: Final = 5_000  # of each server: the two read at instants whose stamps are at most 10 s wrong
 
 SWITCHES: Final = ("server a", "server b", "link a", "link b", "gateway", "answers", "torn")
@@ -51,11 +50,12 @@ class Reading(NamedTuple):
 @dataclass
 class Server:
     """
-    A Prometheus that scrapes every third tick and sends what it has, in order, until it is answered.
+    A Prometheus that scrapes every ``interval`` ticks and sends what it has, in order, until it is answered.
     """
 
     name: str
     skew_ms: int
+    interval: int
     phase: int
     v2: bool
     pair: bool
@@ -207,7 +207,7 @@ class World:
         self.model.heard = self.site.clock.monotonic()
 
     def _scrape(self, server: Server) -> None:
-        if self._ticks % SCRAPE_TICKS == server.phase:
+        if self._ticks % server.interval == server.phase:
             start = self._start if self._starts else 0
             server.queue.append(Reading(self.ms + server.skew_ms, self.life, self.value, start))
 
@@ -239,7 +239,8 @@ class World:
         return Decimal(self.meter.values().get("acme", "0"))
 
 
-CASES: Final = {"one": "a", "pair": "ab"}
+CASES: Final = {"one": ("a", 3, 0), "pair": ("ab", 3, 1), "in turns": ("ab", 24, 12)}
+"""Servers, the ticks from scrape to scrape, and those from one server's to the other's."""
 
 
 @pytest.mark.parametrize("starts", [False, True], ids=["plain", "starts"])
@@ -253,10 +254,10 @@ def test_what_is_billed_is_what_the_counter_grew(
     Through skew, outages, resets, retries, repeats, failovers and kills: never more than the counter grew, and to the last
     unit where its readings tell all; at the end nothing that was read is missing.
     """
-    names = CASES[case]
+    names, interval, after = CASES[case]
     servers = [
-        Server(name, ms, phase, v2=starts or name == "b", pair=len(names) > 1)
-        for phase, (name, ms) in enumerate(zip(names, skew, strict=False))
+        Server(name, ms, interval, at * after, v2=starts or name == "b", pair=len(names) > 1)
+        for at, (name, ms) in enumerate(zip(names, skew, strict=False))
     ]
     world = World(written(), servers, starts=starts)
 
