@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from meterline._proto.vector.vector_pb2 import Metric, PushEventsRequest
+from meterline.testing.transcoded import Transcoded
 from meterline.testing.vector_events import NOW, attributes, made, metrics, rejects, with_metric
 
 
@@ -46,12 +47,26 @@ def test_an_absolute_counter_is_cumulative_without_start() -> None:
 
 def test_a_negative_increment_is_not_monotonic() -> None:
     """
-    As Vector's own OTLP encoder has it.
+    As Vector's own OTLP encoder has it; one of zero is of the same stream as those above it.
     """
     request = PushEventsRequest()
-    with_metric(request).counter.value = -1
+    for value in (-1, 0):
+        with_metric(request).counter.value = value
 
-    assert metrics(made(request))[0].sum.is_monotonic is False
+    assert [metric.sum.is_monotonic for metric in metrics(made(request))] == [False, True]
+
+
+def test_no_tag_takes_the_place_of_the_tenant() -> None:
+    """
+    The tenant was checked against the key; what an event says of itself is nothing beside it.
+    """
+    request = PushEventsRequest()
+    with_metric(request, tags_v1={"resource.tenant.id": "other", "resource.a": "x"}).counter.value = 1
+    with_metric(request, tags_v1={"resource.a": "x"}).counter.value = 1
+    found = Transcoded(made(request, tenant="t1"))
+
+    assert found.resources == [{"a": "x", "tenant.id": "t1"}] * 2
+    assert len(found.whole) == 1
 
 
 def test_gauges() -> None:

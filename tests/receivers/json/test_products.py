@@ -43,13 +43,33 @@ def test_amplitude_is_told_what_it_waits_for(opened: Open, path: str) -> None:
     assert found.json["server_upload_time"] > 1_700_000_000_000
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"7", b'{"api_key":"k"}', b'{"api_key":"k","events":{}}', b"{}{}"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"7",
+        b'{"api_key":"k"}',
+        b'{"api_key":"k","events":{}}',
+        b"{}{}",
+        b'{"api_key":"k","events":[{"n":1}],"events":[]}',
+    ],
+)
 def test_amplitude_400(opened: Open, body: bytes) -> None:
     """What is no upload is refused with the code in the body."""
     found = opened().ask("POST", "/2/httpapi", body)
 
     assert (found.status, found.json["code"]) == (400, 400)
     assert found.json["error"]
+
+
+def test_an_event_of_amplitude_that_says_a_key_twice_costs_no_other(opened: Open) -> None:
+    """It is set aside alone, though it is read with all the others."""
+    door = opened()
+    body = b'{"api_key":"k","events":[{"event_type":"a","time":1},{"event_type":"a","time":1,"time":2}]}'
+
+    assert door.ask("POST", "/2/httpapi", body).status == 200
+    assert [body.fmt.value for body in door.intake.bodies] == ["otlp_logs", "rejects"]
 
 
 def test_amplitude_413_and_503(opened: Open) -> None:
