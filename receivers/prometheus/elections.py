@@ -165,7 +165,7 @@ class Elections:
                 if not value:
                     self._leaving.pop(key, None)
                 elif held is not None and not held.stored and held.term == json.loads(value)["term"]:
-                    held.stored, held.seen, held.challenger = True, self._clock.monotonic(), ""
+                    held.stored, held.seen = True, self._clock.monotonic()
                     decided.append(held.term)
         return decided
 

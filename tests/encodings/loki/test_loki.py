@@ -116,6 +116,18 @@ def test_the_form_before_loki_1() -> None:
     ]
 
 
+def test_a_time_of_the_old_form_that_is_none_is_set_aside() -> None:
+    """
+    It is not the time 0.
+    """
+    document = {"streams": [{"labels": "{}", "entries": [{"ts": "soon", "line": "x"}, {"ts": 5, "line": "y"}]}]}
+
+    bodies = transcode(read_json(json.dumps(document).encode()), "")
+
+    assert [reason for reason, _ in refused(bodies)] == ["undecodable_item"] * 2
+    assert records(bodies) == []
+
+
 def test_labels_that_are_no_texts_become_texts() -> None:
     """
     As pino-loki writes them.
@@ -290,6 +302,7 @@ def test_metadata_that_is_not_utf8_rejects_its_line_alone() -> None:
         (r'{u="\u00e9\x41\101\U0001F600"}', {"u": "\u00e9AA\U0001f600"}),
         (r'{u="\xc3\xa9"}', {"u": "\u00e9"}),
         ('{raw=`a"b\\n`}', {"raw": 'a"b\\n'}),
+        ("{raw=`a\r\nb`}", {"raw": "a\nb"}),
         ('{a="}", b=","}', {"a": "}", "b": ","}),
         ('{service.name="x"}', {"service.name": "x"}),
         ('{a="1", a="2"}', {"a": "2"}),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from meterline.api import UndecodableError
+from meterline.encodings import prometheus_series
 from meterline.encodings.prometheus_read import read_v1, read_v2
 from meterline.encodings.prometheus_series import SeriesReader
 from meterline.testing.remote_write import (
@@ -127,3 +128,23 @@ def test_text_that_is_not_utf8_rejects_its_sample_alone() -> None:
 
     faults = [entry.series.fault and entry.series.fault.reason for entry in request.entries]
     assert faults == ["bad_utf8", None]
+
+
+def test_label_sets_that_were_not_seen_for_long_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Two generations are kept, each of so many bytes; what is asked for again stays.
+    """
+    monkeypatch.setattr(prometheus_series, "MAX_CACHED_BYTES", 10_000)
+    reader = SeriesReader(None)
+    keys = [("__name__", "a_total", "n", str(n), 0) for n in range(100)]
+    rare, often = (reader.series(_key(key)) for key in keys[:2])
+
+    for key in keys[2:]:
+        reader.series(_key(key))
+        assert reader.series(_key(keys[1])) is often
+
+    assert reader.series(_key(keys[0])) is not rare
+
+
+def _key(texts: tuple[str | int, ...]) -> tuple[bytes | int, ...]:
+    return tuple(text.encode() if isinstance(text, str) else text for text in texts)

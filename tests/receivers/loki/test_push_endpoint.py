@@ -83,12 +83,28 @@ def test_protobuf_is_a_snappy_block_said_or_not(encoding: str, *, packed: bool) 
     assert b"tenant.id" in made.data
 
 
+def test_json_has_its_tenant_and_its_bound_too() -> None:
+    """
+    The same as protobuf.
+    """
+    stream = {"stream": {"job": "a"}, "values": [["1", "x"]]}
+    endpoint = PushEndpoint(LIMIT)
+
+    (made,) = endpoint.decode(
+        request(json.dumps({"streams": [stream]}).encode(), "application/json", tenant="shop")
+    ).bodies
+
+    assert b"tenant.id\x12\x06\x0a\x04shop" in made.data
+    with pytest.raises(TooLargeError):
+        endpoint.decode(request(json.dumps({"streams": [stream] * 1_000}).encode(), "application/json"))
+
+
 def test_a_block_that_grows_too_large_is_refused() -> None:
     """
     The size limit holds for bodies that do not say that they are compressed; and so does one for what is made of them.
     """
-    with pytest.raises(TooLargeError):
-        PushEndpoint(LIMIT).decode(request(bytes(cramjam.snappy.compress_raw(pushed(1_000)))))
+    with pytest.raises(TooLargeError):  # read to its end it would be broken
+        PushEndpoint(LIMIT).decode(request(bytes(cramjam.snappy.compress_raw(bytes(10 * LIMIT)))))
     with pytest.raises(TooLargeError):
         PushEndpoint(LIMIT).decode(request(pushed(1_000), encoding="snappy"))
 

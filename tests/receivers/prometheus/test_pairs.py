@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from meterline.api import Principal, RetryableError
 from meterline.receivers.prometheus.elections import Elections
-from meterline.testing.remote_write import Written, sample
+from meterline.testing.remote_write import Written, request_v1, sample
 
 MS = 1_795_346_017_935
 
@@ -72,6 +72,38 @@ def test_samples_keep_the_elected_one_alive_even_when_they_are_refused(written: 
         clock.secs += 20
         site.send([of("a")], stored=False)
         assert site.send([of("b")]) == []
+
+
+def test_an_election_that_is_over_decides_nothing_when_it_is_stored_late(written: Any, clock: Any) -> None:
+    """
+    Its samples are in the books, under its term; who is elected now is still to be stored.
+    """
+    site = written()
+    request = site.request(request_v1([of("a")]))
+    decoded = site.endpoint.decode(request)
+    clock.secs += 31
+    site.send([of("b")], stored=False)
+
+    site.store(request, decoded)
+
+    with pytest.raises(RetryableError):
+        site.send([of("a")])
+    assert len(site.send([of("b")])) == 1
+    assert site.send([of("a")]) == []
+
+
+def test_silence_is_counted_from_when_the_election_was_stored(written: Any, clock: Any) -> None:
+    """
+    However long its commit takes, the elected one is not silent meanwhile.
+    """
+    site = written()
+    request = site.request(request_v1([of("a")]))
+    decoded = site.endpoint.decode(request)
+    clock.secs += 20
+    site.store(request, decoded)
+    clock.secs += 20
+
+    assert site.send([of("b")]) == []
 
 
 def test_an_election_that_is_not_stored_changes_nothing_on_disk(written: Any, clock: Any) -> None:
@@ -200,6 +232,7 @@ def test_only_principals_of_the_same_rights_share_an_election(written: Any) -> N
     assert site.send([of("b")], principal=pair[1]) == []
     assert len(site.send([of("b")], principal=stranger)) == 1
     assert len(site.send([of("b")], principal=pair[1], tenant="other")) == 1
+    assert len(site.send([of("b")], principal=Principal("four", ("acme-*",), ("t",)))) == 1
 
 
 def test_clusters_of_a_principal_are_bounded(written: Any, clock: Any) -> None:
@@ -214,8 +247,9 @@ def test_clusters_of_a_principal_are_bounded(written: Any, clock: Any) -> None:
     assert len(site.send([of("a", cluster="three")], principal=Principal("else"))) == 1
 
     clock.secs += 31
-    site.send([of("a", cluster="two")])
+    site.send([of("a", cluster="one")])
     assert len(site.send([of("a", cluster="three")])) == 1
+    assert site.send([of("b", cluster="one")]) == []
     assert len(site.disk) == 3
     assert len(site.endpoint.elections) == 3
 
