@@ -291,7 +291,7 @@ def test_a_window_that_ends_while_waiting_holds(rig: Rig, make: Make) -> None:
     """
     A batch without an answer, refused for now until the backend's window is over, is held then.
     """
-    exporter = make(promise=DeliveryContract(dedupe_key="key", dedupe_window_secs=0.4, per_record_results=True))
+    exporter = make(promise=DeliveryContract(dedupe_key="key", dedupe_window_secs=3.0, per_record_results=True))
     answers = iter([unknown_all("lost")])
     exporter.answer = lambda _batch: next(answers, retry_all("not now"))
     rig.append(some(0, 3))

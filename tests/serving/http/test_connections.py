@@ -44,7 +44,7 @@ def test_a_head_that_drips_behind_pipelined_requests_is_cut_off(open_rig: Opener
     """
     The second of two requests in one packet was read while the first was handled; what comes after them has its own deadline.
     """
-    rig = open_rig(header_timeout_secs=0.5, idle_timeout_secs=600)
+    rig = open_rig(header_timeout_secs=1.5, idle_timeout_secs=600)
     sock = rig.connect()
     sock.sendall(ONE + ONE)
     assert [rig.read(sock).status for _ in range(2)] == [200, 200]
