@@ -36,6 +36,17 @@ def records(count: int) -> bytes:
     return field(1, field(2, field(2, b"\x09" + bytes(7) + b"\x01") * count))
 
 
+def points(count: int) -> bytes:
+    """So many points of a sum of which nothing is said."""
+    return field(1, field(2, field(2, field(1, "n") + field(7, field(1, b"") * count))))
+
+
+def value_parts(count: int) -> bytes:
+    """One attribute whose map comes in so many parts, each with a key of its own."""
+    value = b"".join(field(6, field(1, field(1, str(n)))) for n in range(count))
+    return field(1, field(2, field(2, field(6, field(1, "k") + field(2, value)))))
+
+
 def attributes(count: int) -> bytes:
     """One record with so many attributes, each of another name."""
     pairs = b"".join(field(6, field(1, str(n))) for n in range(count))
@@ -71,6 +82,8 @@ SHAPES: dict[str, tuple[str, str, dict[str, str], Callable[[int], bytes]]] = {
     "otlp resources": ("otlp-http-logs", "/v1/logs", _PROTOBUF, resources),
     "otlp metric resources": ("otlp-http-metrics", "/v1/metrics", _PROTOBUF, resources),
     "otlp records": ("otlp-http-logs", "/v1/logs", _PROTOBUF, records),
+    "otlp points": ("otlp-http-metrics", "/v1/metrics", _PROTOBUF, points),
+    "otlp value parts": ("otlp-http-logs", "/v1/logs", _PROTOBUF, value_parts),
     "otlp attributes": ("otlp-http-logs", "/v1/logs", _PROTOBUF, attributes),
     "otlp levels": ("otlp-http-logs", "/v1/logs", _PROTOBUF, levels),
     "otlp json requests": ("otlp-json-logs", "/v1/logs", _JSON, lambda n: b'{"resourceLogs":[]}' * n),
