@@ -149,10 +149,11 @@ def test_an_incremental_gauge_is_a_signed_delta(read: Reader) -> None:
         ([{"upper_limit": 1.0, "count": 2}, {"upper_limit": 2, "count": 1}], [1.0, 2.0], [2, 1, 0]),
         ([{"upper_limit": 1.0, "count": 1}], [1.0], [1, 2]),
         ([], [], [3]),
+        ([{"upper_limit": 1.0, "count": 5}], [1.0], [5, 0]),
     ],
 )
 def test_buckets_are_not_cumulative(read: Reader, buckets: Any, bounds: Any, counts: Any) -> None:
-    """Each bucket has its own count; a last one that is left out takes the rest."""
+    """Each bucket has its own count; a last one that is left out takes the rest, if there is one."""
     (one,) = read(sent(metric(aggregated_histogram={"buckets": buckets, "count": 3, "sum": 4.0}))).metrics
 
     (point,) = one.histogram.data_points
@@ -212,6 +213,18 @@ def test_tags_are_attributes_resource_and_scope(read: Reader) -> None:
     assert found.scopes[0].attributes[0].key == "team"
 
 
+def test_the_order_of_tags_makes_no_other_resource(read: Reader) -> None:
+    """Readings of one stream stay in one metric, in the order in which they came."""
+    orders = (("resource.a", "resource.b", "scope.a", "scope.b"), ("scope.b", "scope.a", "resource.b", "resource.a"))
+    events = [
+        metric(kind="absolute", tags=dict.fromkeys(orders[n % 2], "x"), counter={"value": float(n)}) for n in range(4)
+    ]
+    found = read(sent(*events))
+
+    assert len(found.whole) == 1
+    assert [point.as_double for point in found.points] == [0.0, 1.0, 2.0, 3.0]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -223,6 +236,7 @@ def test_tags_are_attributes_resource_and_scope(read: Reader) -> None:
         {"counter": {"value": 1.0}, "interval_ms": -1},
         {"counter": {"value": 1.0}, "interval_ms": 1.5},
         {"counter": {"value": 1.0}, "interval_ms": 2**63},
+        {"counter": {"value": 1.0}, "interval_ms": 2**64 // 10**6},
         {"distribution": {"samples": [{"value": 1.0}]}},
         {"distribution": {"samples": 7}},
         {"distribution": {"samples": [{"value": 1, "rate": 2**63}, {"value": 1, "rate": 2**63}]}},
