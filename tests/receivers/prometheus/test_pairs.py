@@ -235,6 +235,18 @@ def test_only_principals_of_the_same_rights_share_an_election(written: Any) -> N
     assert len(site.send([of("b")], principal=Principal("four", ("acme-*",), ("t",)))) == 1
 
 
+def test_a_failover_opens_no_cluster(written: Any, clock: Any) -> None:
+    """
+    However often a cluster changes its server, it counts once against the bound.
+    """
+    site = written(ha={"max_clusters": 2})
+    for replica in "abab":
+        clock.secs += 31
+        site.send([of(replica, cluster="one")])
+
+    assert len(site.send([of("a", cluster="two")])) == 1
+
+
 def test_clusters_of_a_principal_are_bounded(written: Any, clock: Any) -> None:
     """
     One more than are alive is told to come again; silent ones make room; another principal has its own.
