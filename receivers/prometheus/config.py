@@ -23,8 +23,8 @@ class HaConfig(PluginConfig):
     )
     failover_secs: PositiveFloat = Field(
         default=30.0,
-        description="When nothing came from the elected server for so long, another one is elected; twice the scrape interval "
-        "or more.",
+        description="When nothing came from the elected server for so long, another one is elected; should be longer "
+        "than the scrape interval.",
     )
     max_clusters: PositiveInt = Field(
         default=1_000, description="Clusters of one principal; with more alive at once, new ones are refused for now."
