@@ -90,6 +90,8 @@ def test_a_good_config_shows_none(tmp_path: Path) -> None:
         (f"token: {CANARY}1", f"token: {CANARY}1: x"),
         (f"token: {CANARY}1", f"token: {CANARY}1}}"),
         (f'token: "{CANARY}2"', f'token: "{CANARY}2'),
+        (f'token: "{CANARY}2"', f'token: "{CANARY}2 "'),
+        (f'token: "{CANARY}2"', f'token: "{CANARY}2", token_sha256: {CANARY}'),
         (f"authorization: {CANARY}6", f"authorization: !x {CANARY}6"),
         ("headers: ", "headrs: "),
         ("auth:\n", "atuh:\n"),

@@ -21,6 +21,7 @@ from meterline.testing.fake_intake import FakeIntake
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 TOP = {"keys": [{"name": "top", "token": "of-all"}]}
 OWN = {"keys": [{"name": "own", "token": "of-one"}]}
+CANARY = "key-store-canary"
 
 Start = Callable[..., OtlpReceiver]
 both = pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -55,7 +56,7 @@ def start(intake: FakeIntake) -> Iterator[Start]:
 
 def send(receiver: OtlpReceiver, protocol: str, token: str) -> str:
     """
-    Send an empty request with a key, and say what became of it.
+    Send an empty request with a key, and say what became of it. No answer has the canary in it.
     """
     address = receiver.endpoints[protocol]
     if protocol == "grpc":
@@ -63,6 +64,7 @@ def send(receiver: OtlpReceiver, protocol: str, token: str) -> str:
     connection = http.client.HTTPConnection(address, timeout=30)
     connection.request("POST", "/v1/metrics", b"", {"content-type": "application/x-protobuf", "x-api-key": token})
     answer = connection.getresponse()
+    assert CANARY not in f"{answer.headers}{answer.read()!r}"
     connection.close()
     return {200: "stored", 401: "refused", 503: "later"}[answer.status]
 
@@ -73,8 +75,11 @@ def _call(address: str, token: str) -> str:
         try:
             channel.unary_unary(METRICS)(b"", metadata=(("x-api-key", token),), timeout=30)
         except grpc.RpcError as error:
-            return codes[error.code()]
-    return "stored"
+            refused = error
+        else:
+            return "stored"
+    assert CANARY not in f"{refused.details()}{refused.trailing_metadata()}"
+    return codes[refused.code()]
 
 
 @both
@@ -126,12 +131,12 @@ def test_a_fault_in_checking_is_no_wrong_credential(
     start: Start, intake: FakeIntake, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
     """
-    While the verifier itself fails, nobody is let in, and nobody is told that the key is wrong, which senders drop on.
+    While the verifier itself fails, nobody is let in, and nobody is told that the key is wrong, which senders drop on, or why.
     """
     receiver = start(protocol)
 
     def fail(*_: object) -> None:
-        raise OSError("key store down")
+        raise OSError(CANARY)
 
     monkeypatch.setattr(KeyRing, "find", fail)
 

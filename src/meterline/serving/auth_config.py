@@ -3,16 +3,18 @@ Configuration of credentials: who may send, for whom, and how much.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from meterline.api import Limits, PluginConfig, Principal, RelativePath, Secret
 from meterline.encodings.times import nanoseconds
 
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+_HEX = "^[0-9A-Fa-f]{64}$"
 _OF_NOTHING = hashlib.sha256(b"").digest()
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -78,6 +80,15 @@ def _expiry(text: str) -> str:
     return text
 
 
+def _sha256(text: Secret) -> Secret:
+    """
+    Take a hash. It is a secret as long as it may be the token itself, in the wrong place.
+    """
+    if not re.fullmatch(_HEX, text.get_secret_value()):
+        raise ValueError("reading token_sha256: it is no SHA-256 in hex; write what `meterline key new` prints")
+    return text
+
+
 class KeyConfig(RightsConfig):
     """
     One credential. Keys that share a name are one principal, so that a key can be replaced without a gap.
@@ -89,7 +100,7 @@ class KeyConfig(RightsConfig):
         min_length=1,
         description="Sent as `authorization: Bearer <token>`, as `x-api-key: <token>`, or as the password of HTTP Basic.",
     )
-    token_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{64}$")] | None = Field(
+    token_sha256: Annotated[Secret, AfterValidator(_sha256), Field(json_schema_extra={"pattern": _HEX})] | None = Field(
         default=None, description="In place of token: its SHA-256 in hex, as `meterline key new` prints it."
     )
     expires_at: Annotated[str, AfterValidator(_expiry)] | None = Field(
@@ -120,7 +131,7 @@ class KeyConfig(RightsConfig):
         """
         if self.token is not None:
             return hashlib.sha256(self.token.get_secret_value().encode()).digest()
-        return bytes.fromhex(self.token_sha256 or "")
+        return bytes.fromhex(self.token_sha256.get_secret_value() if self.token_sha256 is not None else "")
 
     @property
     def expires_ns(self) -> int | None:

@@ -159,7 +159,9 @@ def test_an_unexpected_error_is_refused_twice_and_then_quarantined(rig: Rig) -> 
     """
     rig.intake.answer = Answer(Status.STORED, 1, rejected=1)
     rig.endpoint.decoder = lambda request: _raise(KeyError("secret payload"))
-    assert [rig.send(b"poison").status for _ in range(2)] == [503, 503]
+    refused = [rig.send(b"poison") for _ in range(2)]
+    assert [seen.status for seen in refused] == [503, 503]
+    assert not any("secret" in repr(seen) for seen in refused), "nor told"
     assert rig.send(b"other").status == 503, "each body is counted by itself"
     assert rig.send(b"poison").status == 200
     (found,) = rig.intake.bodies
