@@ -20,6 +20,26 @@ GOLDEN = Path(__file__).parent / "golden"
 FILES = sorted(path.name for path in DATA.iterdir())
 
 
+TOML = '''a = """
+b = 1
+"""
+[t]
+x.y = 1
+[[t.list]]
+z = 1
+[[t.list]]
+z = 2
+[u]
+in = { line = 1 }
+text = """
+[v]
+later = 0
+"""
+later = ["""a""", 'b"""'] # """
+last = 1
+'''
+
+
 def doctor(*arguments: str) -> Result:
     """Run the command."""
     return CliRunner().invoke(main, ["doctor", "agents", *arguments])
@@ -119,6 +139,16 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
     """A file that is not there is named."""
     result = doctor(str(tmp_path / "none.yaml"))
     assert (result.exit_code, "no such file" in result.output) == (78, True)
+
+
+def test_lines_in_toml() -> None:
+    """Each key knows its line, in tables, arrays of tables, dotted keys and inline tables; what is in a text is none."""
+    tree = toml_tree(TOML)
+    first, second = tree.list("t", "list")
+    assert [node.line for node in (first, second)] == [6, 8]
+    assert [node.line_of("z") for node in (first, second)] == [7, 9]
+    ways = [("t", "x", "y"), ("u",), ("u", "in", "line"), ("u", "text"), ("u", "later"), ("u", "last")]
+    assert [tree.line_of(*way) for way in ways] == [5, 10, 11, 12, 16, 17]
 
 
 @pytest.mark.parametrize("reader", [logstash_tree, alloy_tree, fluent_bit_tree, yaml_tree, toml_tree])
