@@ -224,6 +224,37 @@ def test_metadata_of_a_refused_request_is_remembered_with_the_next(written: Any)
     assert first == second != {}
 
 
+def test_metadata_that_changes_holds_and_is_stored_even_if_the_old_one_is_stored_late(written: Any) -> None:
+    """
+    What memory knows and the disk does not is remembered with the next metadata.
+    """
+    site = written()
+    old, new = (site.request(request_v1([], [("a", metric_type)])) for metric_type in (1, 2))
+    first = site.endpoint.decode(old)
+    site.endpoint.decode(new)
+
+    site.store(old, first)
+    assert [point.kind for point in site.send([series("a")])] == ["gauge"]
+    site.store(new, site.endpoint.decode(new))
+
+    assert list(site.disk.values()) == [b"2"]
+    assert site.endpoint.decode(new).remember == {}
+
+
+def test_a_family_that_left_and_came_back_stays(written: Any) -> None:
+    """
+    Its eviction was not stored, and must not be stored with the next one.
+    """
+    site = written(max_families=2)
+    site.send([], metadata=[("a", 1), ("b", 1)])
+    site.send([], metadata=[("c", 1)], stored=False)
+    site.send([], metadata=[("a", 1)])
+    site.send([], metadata=[("d", 1)])
+    site.start()
+
+    assert [site.send([series(name)])[0].kind for name in "abcd"] == ["counter", "unknown", "unknown", "counter"]
+
+
 def test_nobody_says_what_another_principal_s_or_tenant_s_series_are(written: Any) -> None:
     """
     The same name may be a gauge there.
