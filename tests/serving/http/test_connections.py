@@ -13,7 +13,8 @@ import trustme
 
 from meterline.serving.http import connection as connections
 from meterline.serving.http.connection import Connection, Phase
-from meterline.testing.http_rig import WAIT_SECS, Rig
+from meterline.serving.seam import Reply
+from meterline.testing.http_rig import WAIT_SECS, Rig, StubPage
 from meterline.testing.process import wait_until
 
 Opener = Callable[..., Rig]
@@ -42,11 +43,16 @@ def only_connection(rig: Rig) -> Connection:
 
 def test_a_head_that_drips_behind_pipelined_requests_is_cut_off(open_rig: Opener) -> None:
     """
-    The second of two requests in one packet was read while the first was handled; what comes after them has its own deadline.
+    The second of two requests was read while the first was handled; what comes after them has its own deadline.
     """
     rig = open_rig(header_timeout_secs=1.5, idle_timeout_secs=600)
     sock = rig.connect()
-    sock.sendall(ONE + ONE)
+    connection = only_connection(rig)
+    with rig.intake.held():
+        sock.sendall(ONE)
+        assert rig.intake.submitted.acquire(timeout=WAIT_SECS)
+        sock.sendall(ONE)
+        wait_until(lambda: connection._request_count == 2, WAIT_SECS, "the second to be read")
     assert [rig.read(sock).status for _ in range(2)] == [200, 200]
     sock.sendall(HEAD)
     assert sock.recv(1) == b""
@@ -111,6 +117,42 @@ def test_who_does_not_take_part_in_the_end_of_tls_is_dropped(open_rig: Opener, t
     rig.connect_tls(context)
     wait_until(lambda: rig.sample("meterline_receiver_expired_connections") >= 1, WAIT_SECS, "its time to be over")
     wait_until(lambda: rig.sample("meterline_receiver_connections") == 0, WAIT_SECS, "it to be dropped")
+
+
+def test_answers_that_are_not_taken_are_not_made_in_advance(open_rig: Opener, page: StubPage) -> None:
+    """
+    Who asks many times and never reads has few answers waiting in memory.
+    """
+    page.reply = Reply(200, bytes(16 * MIB), "text/plain")
+    rig = open_rig(pages=(page,), idle_timeout_secs=600)
+    made: list[int] = []
+    reply = page.get
+    page.get = lambda head: (made.append(1), reply(head))[1]  # type: ignore[method-assign]
+    sock = rig.connect()
+    sock.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n" * 8)
+    wait_until(lambda: made, WAIT_SECS, "the first answer")
+    for _ in range(5):  # many turns of the loop
+        assert rig.send().status == 200
+    assert len(made) == 1
+
+
+def test_whoever_looks_after_connections_outlives_an_error(open_rig: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    It is logged, and at the next look those whose time is over are cut off.
+    """
+    rig = open_rig(idle_timeout_secs=0.3)
+    expire, failures = listener(rig)._connections.expire, [1, 2]
+
+    def failing() -> None:
+        if failures:
+            failures.pop()
+            raise ValueError("canary")
+        expire()
+
+    monkeypatch.setattr(listener(rig)._connections, "expire", failing)
+    assert rig.connect().recv(1) == b""
+    assert [line["event"] for line in rig.log] == ["looking after connections failed"] * 2
+    assert "canary" not in repr(rig.log)
 
 
 def tasks(rig: Rig) -> int:
