@@ -195,6 +195,14 @@ def _send_all(connection: Connection, sent: Sent, rng: random.Random, number: in
         connection.close()
 
 
+def outcomes(receiver: Receiver[Any], **labels: str) -> dict[str, float]:
+    """
+    Return how many requests to a receiver ended how; ``labels``: of those that have these.
+    """
+    counted = [each for each in receiver.samples() if each.name == "meterline_receiver_requests"]
+    return {each.labels["outcome"]: each.value for each in counted if labels.items() <= each.labels.items()}
+
+
 def judge(sent: Sent, books: Books) -> None:
     """
     Assert that the senders and the intake agree on every point.

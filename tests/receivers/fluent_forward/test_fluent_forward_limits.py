@@ -19,21 +19,11 @@ import zstandard
 from meterline.testing.cost import peak_bytes
 from meterline.testing.forward_client import ForwardClient, forward, message
 from meterline.testing.process import wait_until
+from meterline.testing.receivers import outcomes
 
 NOW = 1_795_346_017_000_000_000
 CHUNK = forward("t", [(NOW, {"n": 1})], chunk="c")
 MIB = 1024 * 1024
-
-
-def outcomes(receiver: Any) -> dict[str, float]:
-    """
-    Return the receiver's requests by outcome.
-    """
-    return {
-        sample.labels["outcome"]: sample.value
-        for sample in receiver.samples()
-        if sample.name == "meterline_receiver_requests"
-    }
 
 
 def is_served(receiver: Any) -> bool:

@@ -22,22 +22,12 @@ from meterline.testing.forward_client import (
     packed_entries,
     packed_forward,
 )
+from meterline.testing.receivers import outcomes
 
 NOW = 1_795_346_017_123_456_789
 ENTRIES = [(NOW, {"n": 1}), (NOW + 1, {"n": 2})]
 STORED = Answer(Status.STORED, points=1)
 RETRY = Answer(Status.RETRY, message="not now", retry_after_secs=0.01)
-
-
-def outcomes(receiver: Any) -> dict[str, float]:
-    """
-    Return the receiver's requests by outcome.
-    """
-    return {
-        sample.labels["outcome"]: sample.value
-        for sample in receiver.samples()
-        if sample.name == "meterline_receiver_requests"
-    }
 
 
 @pytest.mark.parametrize("build", [forward, packed_forward, compressed_forward])

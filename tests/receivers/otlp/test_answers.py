@@ -15,6 +15,7 @@ from meterline.api import ANONYMOUS, Answer, Body, Format, Status
 from meterline.printable import printable
 from meterline.serving.auth.keys import KeyRing
 from meterline.serving.retry import retry_delay_secs
+from meterline.testing.receivers import outcomes
 
 METRICS = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -55,17 +56,6 @@ def retry_secs(error: Any) -> float:
     return info.retry_delay.ToTimedelta().total_seconds()
 
 
-def outcomes(receiver: Any) -> dict[str, float]:
-    """
-    Return the number of metric requests by outcome.
-    """
-    return {
-        s.labels["outcome"]: s.value
-        for s in receiver.samples()
-        if s.name == "meterline_receiver_requests" and s.labels["signal"] == "metrics"
-    }
-
-
 def values(receiver: Any) -> dict[str, float]:
     """
     Return the samples without labels of their own, by name.
@@ -101,7 +91,7 @@ def test_rejected_points_are_a_partial_success(start: Any, connect: Any, intake:
     assert (metrics.rejected_data_points, logs.rejected_log_records) == (2, 2)
     assert len(metrics.error_message) == 1000
     assert metrics.error_message.endswith("...")
-    assert outcomes(receiver) == {"partial_success": 1}
+    assert outcomes(receiver, signal="metrics") == {"partial_success": 1}
     assert values(receiver)["accepted_metric_points"] == 3
     assert values(receiver)["quarantined_log_records"] == 2
 
@@ -122,7 +112,7 @@ def test_retry_is_unavailable_with_retry_info(
 
     assert (error.code(), error.details()) == (grpc.StatusCode.UNAVAILABLE, "disk full")
     assert range_secs[0] <= retry_secs(error) <= range_secs[1]
-    assert outcomes(receiver) == {"unavailable": 1}
+    assert outcomes(receiver, signal="metrics") == {"unavailable": 1}
     assert values(receiver)["refused_metric_points"] == 4
 
 
@@ -146,7 +136,7 @@ def test_undecodable_is_invalid_argument_with_bad_request(start: Any, connect: A
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert detail(error, error_details_pb2.BadRequest).field_violations[0].description == "reading field 1: cut off"
-    assert outcomes(receiver) == {"invalid_argument": 1}
+    assert outcomes(receiver, signal="metrics") == {"invalid_argument": 1}
 
 
 def test_too_large_is_resource_exhausted_without_retry_info(start: Any, connect: Any, intake: Any) -> None:
@@ -160,7 +150,7 @@ def test_too_large_is_resource_exhausted_without_retry_info(start: Any, connect:
 
     assert (error.code(), error.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "over the limit")
     assert detail(error, error_details_pb2.RetryInfo) is None
-    assert outcomes(receiver) == {"resource_exhausted": 1}
+    assert outcomes(receiver, signal="metrics") == {"resource_exhausted": 1}
 
 
 def test_an_unexpected_exception_is_unavailable(start: Any, connect: Any, intake: Any) -> None:
