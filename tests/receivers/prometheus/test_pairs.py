@@ -196,6 +196,18 @@ def test_a_request_that_mixes_clusters_is_judged_series_by_series(written: Any) 
     assert len(set(terms(found))) == 3
 
 
+def test_a_request_of_both_servers_elects_the_first_of_them(written: Any) -> None:
+    """
+    A proxy may put them together; refused until the election is stored, it never would be.
+    """
+    site = written()
+
+    (found,) = site.send([of("a", 1), of("b", 2)])
+
+    assert found.value == 1
+    assert [point.value for point in site.send([of("b", 3), of("a", 4)])] == [4]
+
+
 def test_a_replica_without_a_cluster_is_one_of_a_pair_all_the_same(written: Any) -> None:
     """
     Two writers of one stream would be billed as resets; the cluster without a name has its election.
