@@ -208,6 +208,18 @@ def test_a_request_of_both_servers_elects_the_first_of_them(written: Any) -> Non
     assert [point.value for point in site.send([of("b", 3), of("a", 4)])] == [4]
 
 
+def test_all_elections_of_a_request_are_stored_with_it(written: Any) -> None:
+    """
+    A gateway in front of many clusters sends them together.
+    """
+    site = written()
+
+    site.send([of("a", cluster="one"), of("a", cluster="two")])
+
+    assert len(site.disk) == 2
+    assert site.send([of("b", cluster="one"), of("b", cluster="two")]) == []
+
+
 def test_a_replica_without_a_cluster_is_one_of_a_pair_all_the_same(written: Any) -> None:
     """
     Two writers of one stream would be billed as resets; the cluster without a name has its election.
