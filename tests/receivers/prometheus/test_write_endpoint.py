@@ -149,6 +149,17 @@ def test_a_block_that_grows_too_large_is_refused(written: Any, snappy: Any) -> N
         site.endpoint.decode(request)
 
 
+def test_what_is_made_of_a_request_is_bounded_by_the_limit_too(written: Any) -> None:
+    """
+    Each sample repeats the labels of its series.
+    """
+    site = written(max_request_bytes=10_000)
+    wide = Written({"__name__": "a_total", "note": "x" * 4_000}, [sample(1.0, MS + n) for n in range(20)])
+
+    with pytest.raises(TooLargeError, match="labels"):
+        site.send([wide])
+
+
 def test_broken_protobuf_is_refused(written: Any) -> None:
     """
     As a whole: nothing in it can be trusted.
