@@ -187,6 +187,19 @@ def test_auto_finds_the_time(read: Reader, event: Any, time: int) -> None:
     assert read(sent(event)).times == [time]
 
 
+def test_only_what_has_no_time_takes_that_of_its_reception(read: Reader) -> None:
+    """``received``: an observed time, which a resend does not share, is given to nothing that has a time of its own."""
+    events = [{"n": 1}, {"n": 2, "time": "2026-11-22T11:13:37Z"}, {"n": 3, "time": "soon"}]
+
+    found = read(transcode(events, options=EventOptions(received=True), sent=Sent("", NOW)))
+
+    assert [(log.time_unix_nano, log.observed_time_unix_nano) for log in found.logs] == [
+        (0, NOW),
+        (1_795_346_017 * 10**9, 0),
+        (0, NOW),
+    ]
+
+
 def test_the_user_says_where_time_and_id_are(read: Reader) -> None:
     """Named fields are the only ones, nested or with dots in their name."""
     options = EventOptions(id_field="meta.id", timestamp_field="meta.at", timestamp_format="ms")
