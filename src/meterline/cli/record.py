@@ -237,20 +237,25 @@ def _post(target: Target, item: Mapping[str, Any]) -> bytes:
                 preload_content=False,
             )
             body = answer.read(_ANSWER_BYTES)
-        except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as error:
-            raise MeterlineError(f"connecting to {target.url}: {_why(error)}; is the gateway running?") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            if any(isinstance(each, ssl.SSLCertVerificationError) for each in (_cause(error), *error.args)):
-                raise MeterlineError(
-                    f"connecting to {target.url}: {_why(error)}; give its authority's certificate as --ca-file"
-                ) from error
-            raise MeterlineError(
-                f"waiting for the answer of {target.url}: {_why(error)}; whether it is stored is not known: run the same again "
-                f"with --timestamp {item['timestamp']}, and it counts once"
-            ) from error
+            raise MeterlineError(_unanswered(target, item, error)) from error
     if answer.status != 200:
         raise MeterlineError(f"recording usage at {target.url}: {answer.status} {_refusal(body)}")
     return body
+
+
+def _unanswered(target: Target, item: Mapping[str, Any], error: Exception) -> str:
+    """
+    Say what is known of an item that got no answer, and what to do.
+    """
+    if isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
+        return f"connecting to {target.url}: {_why(error)}; is the gateway running?"
+    if any(isinstance(each, ssl.SSLCertVerificationError) for each in (_cause(error), *error.args)):
+        return f"connecting to {target.url}: {_why(error)}; give its authority's certificate as --ca-file"
+    return (
+        f"waiting for the answer of {target.url}: {_why(error)}; whether it is stored is not known: run the same again "
+        f"with --timestamp {item['timestamp']}, and it counts once"
+    )
 
 
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
