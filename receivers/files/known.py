@@ -87,13 +87,10 @@ class Known:
         here = self._inodes.get((place.device, place.inode), {})
         own = [self._cursors[identity] for identity in here]
         self._away.update(here)
-        like = [cursor for cursor in own if cursor.matches(place)]
-        for cursor in like:
-            if cursor.whole(place) or source.holds(cursor):
+        for cursor in own:
+            if cursor.matches(place) and (cursor.whole(place) or source.holds(cursor)):
                 self._away.discard(cursor.id)
                 return cursor.at(place)
-        if like and _tells(place):
-            return like[0].at(place).rewound()
         return self._moved(source, homes)
 
     def empty(self, place: Place) -> None:
@@ -104,12 +101,12 @@ class Known:
 
     def _moved(self, source: Source, homes: Homes) -> Cursor | Verdict:
         """
-        Look for a file that begins the same and was elsewhere.
+        Look for a file that begins the same and was elsewhere, or was here and has changed.
         """
-        found, here = Verdict.NEW, (source.place.device, source.place.inode)
+        found = Verdict.NEW
         for cursor in self._alike(source.place):
             home = homes.get((cursor.device, cursor.inode), "")
-            there = bool(home) and cursor.id not in self._away and (cursor.device, cursor.inode) != here
+            there = bool(home) and cursor.id not in self._away
             long = cursor.head_bytes == HEAD_BYTES
             if source.holds(cursor):
                 if long or not there:

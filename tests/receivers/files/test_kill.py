@@ -60,10 +60,14 @@ class Writer:
         self.written[key] = self.written.get(key, Decimal(0)) + quantity
 
     def write(self) -> None:
-        """Append some events with a broken line among them, and some requests; sometimes rotate."""
+        """
+        Append some events with a broken line among them, and some requests; sometimes rotate.
+
+        Always more events than a file is known by: a short file that is copied is told from its copy by time alone.
+        """
         self.time += 10**9
         with (self.folder / "events.log").open("ab") as file:
-            for _ in range(self.rng.randrange(1, 40)):
+            for _ in range(self.rng.randrange(15, 40)):
                 file.write(self.event())
             file.write(b"broken\n")
         with (self.folder / "exported.bin").open("ab") as file:

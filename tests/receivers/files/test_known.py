@@ -114,6 +114,8 @@ def test_a_short_file_that_moves_is_the_same(folder: Folder) -> None:
     folder.read(folder.write("a", b"one\n").name, b"one")
     folder.write("b", b"one\ntwo\n")
     assert folder.offset("b") is Verdict.MAYBE_COPY
+    assert folder.offset("a") == 4
+    assert folder.offset("b") is Verdict.MAYBE_COPY
     folder.write("a", b"")
     assert folder.offset("b") is Verdict.MAYBE_COPY
     folder.find("a")

@@ -19,8 +19,9 @@ from meterline.testing.scripted_intake import Script
 
 
 @pytest.fixture
-def bench(tmp_path: Path, rng: random.Random) -> FileBench:
-    """A folder of files and what was remembered of it."""
+def bench(tmp_path: Path, rng: random.Random, monkeypatch: pytest.MonkeyPatch) -> FileBench:
+    """A folder of files and what was remembered of it; however slow the machine is, a copy has time to prove one."""
+    monkeypatch.setattr(reader, "_SETTLE_SECS", 10**9)
     return FileBench(tmp_path, rng)
 
 
@@ -284,3 +285,18 @@ def _rotate(rng: random.Random, path: Path, old: Path) -> None:
         pack = gzip.compress if way == "gzip" else zstandard.compress
         old.with_suffix(".packed").write_bytes(pack(path.read_bytes()))
         path.unlink()
+
+
+@pytest.mark.parametrize(("still", "seen"), [(10**19, ["1", "2"]), (-(10**19), ["1"])])
+def test_what_has_not_changed_is_not_opened(
+    bench: FileBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, still: int, seen: list[str]
+) -> None:
+    """A file whose status is what it was is left alone, unless it changed so lately that the status need not tell."""
+    monkeypatch.setattr(reader, "_STILL_NANOS", still)
+    monkeypatch.setattr(reader, "_signature", lambda _: (0,))
+    append(tmp_path / "a.log", "1")
+    with bench.life() as life:
+        life.expect(["1"])
+        append(tmp_path / "a.log", "2")
+        life.settle()
+        life.expect(seen)
