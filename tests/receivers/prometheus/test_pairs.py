@@ -284,7 +284,7 @@ def test_clusters_of_a_principal_are_bounded(written: Any, clock: Any) -> None:
 
     clock.secs += 31
     site.send([of("a", cluster="one")])
-    assert len(site.send([of("a", cluster="three")])) == 1
+    assert len(site.send([of("a", cluster="four")])) == 1
     assert site.send([of("b", cluster="one")]) == []
     assert len(site.disk) == 3
     assert len(site.endpoint.elections) == 3
