@@ -345,3 +345,28 @@ def test_a_taken_address_is_a_configuration_error(start: Any) -> None:
     endpoint = start().endpoints["forward"]
     with pytest.raises(ConfigurationError, match=f"binding receiver 'fluent' to {endpoint}: address already in use"):
         start(endpoint=endpoint)
+
+
+@pytest.mark.parametrize("users", [[], [{"name": "edge", "token": "p"}]], ids=["nobody", "users"])
+def test_a_user_is_asked_for_only_where_there_are_some(start: Any, connect: Any, users: list[dict[str, str]]) -> None:
+    """
+    HELO has a salt for a password, or an empty one; with a salt, a sender without a user gives up.
+    """
+    client = connect(start(auth={"shared_key": {"name": "all", "token": "t"}, "users": users}))
+    kind, options = client.receive()
+
+    assert (kind, bool(options["auth"])) == ("HELO", bool(users))
+
+
+def test_nothing_may_follow_a_ping_before_it_is_answered(
+    start: Any, connect: Any, intake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What a sender says before it knows whom it talks to would be lost without a word; so the connection ends.
+    """
+    client = connect(start(auth={"shared_key": {"name": "all", "token": "t"}}))
+    send = client.send
+    monkeypatch.setattr(client, "send", lambda ping: send(ping + b"\x93\xa1t\x01\x80"))
+
+    assert client.log_in("t") is None
+    assert intake.bodies == []
