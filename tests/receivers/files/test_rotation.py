@@ -300,3 +300,26 @@ def test_what_has_not_changed_is_not_opened(
         append(tmp_path / "a.log", "2")
         life.settle()
         life.expect(seen)
+
+
+def test_a_broken_file_is_left_alone_until_it_changes(
+    bench: FileBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file with broken compression is not read again and again, but when it was mended."""
+    monkeypatch.setattr(reader, "_STILL_NANOS", -(10**19))
+    source, opened = reader.Source, []
+
+    def open_and_tell(path: Path) -> reader.Source:
+        opened.append(path.name)
+        return source(path)
+
+    monkeypatch.setattr(reader, "Source", open_and_tell)
+    whole = gzip.compress(line("1"))
+    (tmp_path / "a.log.gz").write_bytes(whole[:-6])
+    with bench.life() as life:
+        life.settle()
+        life.settle()
+        assert opened == ["a.log.gz"]
+        (tmp_path / "mended").write_bytes(whole)
+        (tmp_path / "mended").rename(tmp_path / "a.log.gz")
+        life.expect(["1"])
