@@ -38,6 +38,8 @@ VECTORS = {
     "terms that are not said any more": ("4:100 0:95 0:102 0:3", ". . 2 r3"),
     "terms that begin anew": ("9:100 1:95 1:102 1:110", ". . 2 8"),
     "a reset without failover is one": ("1:100 1:98", ". r98"),
+    "reset while writers take turns": ("1:1000 2:5 3:20 4:35 5:30 6:41", ". . r20 15 . 6"),
+    "skew while writers take turns": ("1:1000 2:990 3:995 4:985 5:1003", ". . . . 3"),
     "equal": ("1:100 2:100 2:100 2:101", ". . . 1"),
 }
 

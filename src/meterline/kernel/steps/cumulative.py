@@ -160,12 +160,13 @@ def _behind(epoch: Epoch, value: int, term: int) -> bool:
     """
     Say whether a smaller reading is of a writer that is behind the one before it, not of a counter that began again.
 
-    The first reading of a new writer is. After it, one that has not fallen is as long as the first was not below
-    half of what was counted: two clocks differ by seconds, in which a counter does not double unless it is young.
+    The first reading of a new writer is, and that of the next one if it is less still. After it, one that has not fallen is as
+    long as the first was not below half of what was counted: two clocks differ by seconds, in which a counter does not double
+    unless it is young.
     """
     if value >= epoch.last_value:
         return False
-    if term != epoch.term:
+    if term != epoch.term and (epoch.mark == UNMARKED or value < epoch.mark):
         return True
     return epoch.mark <= value and epoch.last_value <= 2 * epoch.mark
 
