@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from meterline.api import Body
+from meterline.encodings.events.items import ItemError, certain
 from meterline.encodings.json import parse
+from meterline.encodings.json_text import written
 from meterline.encodings.rejects import Reject, rejects
 from meterline.encodings.usage import UNDECODABLE, UsageItem, read_item, usage_body
 from meterline.errors import UndecodableError
@@ -60,17 +62,24 @@ def _items(body: bytes, media_type: str, key: str) -> Iterator[UsageItem | Rejec
         for place, line in enumerate(filter(None, map(bytes.strip, body.split(b"\n")))):
             yield _line(line, _key(key, place))
         return
-    document = parse(body)
+    document = parse(body, unique=True)
     if isinstance(document, dict) and "records" not in document:
-        yield read_item(document, key)
+        yield _item(document, key)
         return
     for place, value in enumerate(_batch(document)):
-        yield read_item(value, _key(key, place))
+        yield _item(value, _key(key, place))
+
+
+def _item(value: Any, key: str) -> UsageItem | Reject:
+    try:
+        return read_item(certain(value), key)
+    except ItemError as error:
+        return Reject(error.reason, str(error), written(value))
 
 
 def _line(line: bytes, key: str) -> UsageItem | Reject:
     try:
-        return read_item(parse(line), key)
+        return _item(parse(line, unique=True), key)
     except UndecodableError as error:
         return Reject(UNDECODABLE, str(error), line)
 
@@ -78,7 +87,7 @@ def _line(line: bytes, key: str) -> UsageItem | Reject:
 def _batch(document: Any) -> list[Any]:
     batch = document
     if isinstance(document, dict):
-        batch = document["records"] if len(document) == 1 else None
+        batch = document["records"] if len(document.items()) == 1 else None
     if not isinstance(batch, list):
         raise UndecodableError('reading request: it is no object, array of objects, or {"records": [...]}')
     return batch

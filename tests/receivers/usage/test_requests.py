@@ -87,3 +87,31 @@ def test_any_bytes(data: bytes, media_type: str) -> None:
         return
     assert told.bodies(0) == read(data, "k", media_type).bodies(0)
     assert len(told.told) + len(told.refused) == told.total
+
+
+SAID_ONCE = b'{"customerId": "a", "dimensionId": "d", "recordValue": "1"}'
+TWO_VALUES = b'{"customerId": "a", "dimensionId": "d", "recordValue": "1", "recordValue": "2"}'
+SAME_VALUE = b'{"customerId": "a", "dimensionId": "d", "recordValue": "1", "recordValue": "1"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "place"),
+    [
+        (TWO_VALUES, "application/json", 0),
+        (b"[%s, %s, %s]" % (SAID_ONCE, TWO_VALUES, SAME_VALUE), "application/json", 1),
+        (b'{"records": [%s, %s]}' % (SAID_ONCE, TWO_VALUES), "application/json", 1),
+        (b"%s\n%s\n%s" % (SAID_ONCE, TWO_VALUES, SAID_ONCE), "application/x-ndjson", 1),
+    ],
+)
+def test_an_item_that_says_a_key_twice_is_not_billed(body: bytes, media_type: str, place: int) -> None:
+    """Neither of two values is chosen: the item goes to quarantine with both, and its neighbours are billed."""
+    told = read_request(body, media_type, "")
+    assert {at: reject.reason for at, reject in told.refused.items()} == {place: "duplicate_key"}
+    assert b'"recordValue":"1","recordValue":"2"' in told.refused[place].item
+    assert [item.record_value for item in told.items] == ["1"] * (told.total - 1)
+
+
+def test_two_lists_of_records_are_undecodable() -> None:
+    """Which of them was meant is not known."""
+    with pytest.raises(UndecodableError):
+        read_request(b'{"records": [%s], "records": []}' % SAID_ONCE, "application/json", "")
