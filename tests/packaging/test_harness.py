@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(180)  # each starts a pytest of its own
+
 SKIPS = "import pytest\ndef test_it():\n    pytest.skip('no reason')\n"
 SKIPS_WHOLE = "import pytest\npytest.skip('no reason', allow_module_level=True)\n"
 XFAILS = "import pytest\n@pytest.mark.xfail(strict=True)\ndef test_it():\n    assert False\n"
@@ -30,7 +32,7 @@ def outcome(folder: Path, root: Path, text: str, **env: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("METERLINE_", "PYTEST_"))}
     done = subprocess.run(
-        command, cwd=folder, env={**inherited, **env}, capture_output=True, text=True, timeout=50, check=False
+        command, cwd=folder, env={**inherited, **env}, capture_output=True, text=True, timeout=170, check=False
     )
     return done.returncode, done.stdout
 
