@@ -117,7 +117,8 @@ class CumulativeStream:
             return fate, value, start
         self._grow(start, epoch, set(range(epoch.last + 1, time + 1)))
         slow = epoch.value / 2 <= epoch.read <= value and epoch.read < epoch.value
-        behind = value < epoch.value and (slow or writer != epoch.writer)
+        other_behind = writer != epoch.writer and not epoch.value > epoch.read <= value
+        behind = value < epoch.value and (slow or other_behind)
         epoch.read, epoch.writer = value, writer
         if behind:
             epoch.last = time
