@@ -258,6 +258,41 @@ def test_a_wrong_point_of_any_type(kind: str, wrong: Any) -> None:
     assert len(rejects_of(bodies)) == 1
 
 
+@pytest.mark.parametrize(
+    "twice",
+    [
+        b'{"timeUnixNano": "2", "asInt": "5", "asInt": "500"}',
+        b'{"timeUnixNano": "2", "asInt": "5", "attributes": [{"key": "c", "value": {"stringValue": "a", "stringValue": "b"}}]}',
+        b'{"timeUnixNano": "2", "asInt": "5", "exemplars": [{"asInt": 1, "asInt": 2}]}',
+    ],
+)
+def test_a_point_that_says_a_key_twice_is_set_aside_alone(twice: bytes) -> None:
+    """
+    Neither of two values is chosen; both are kept. The same value twice is no question.
+    """
+    document = json.dumps(request(metric(point(1), {"here": 0}, point(2)))).encode()
+    same = b'{"timeUnixNano": "2", "asInt": "7", "asInt": "7"}'
+
+    bodies = otlp_json.read(document.replace(b'{"here": 0}', twice + b"," + same))
+
+    assert points_of(bodies) == [1, 7, 2]
+    (reject,) = rejects_of(bodies)
+    assert reject.reason == "duplicate_key"
+    assert twice.replace(b" ", b"") in reject.item
+
+
+def test_a_request_that_says_a_key_twice_is_set_aside_whole() -> None:
+    """
+    Which of two lists was meant is not known; the request beside it passes.
+    """
+    bodies = otlp_json.read(
+        b'[{"resourceMetrics": [], "resourceMetrics": [5]}, %s]' % json.dumps(request(metric(point(1)))).encode()
+    )
+
+    assert points_of(bodies) == [1]
+    assert [reject.reason for reject in rejects_of(bodies)] == ["duplicate_key"]
+
+
 def test_a_wrong_log_record_costs_its_neighbours_nothing() -> None:
     """
     A log record likewise; a trace id that cannot be read is no mistake but absent.

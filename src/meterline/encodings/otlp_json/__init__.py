@@ -40,7 +40,7 @@ def read(data: bytes) -> list[Body]:
     """
     json.check_size(data)
     reader = _Reader()
-    reader.take(json.documents(data, constants=True))
+    reader.take(json.documents(data, constants=True, unique=True))
     if not reader.requests:
         raise UndecodableError("reading OTLP/JSON: neither an object nor an array is in it")
     return reader.bodies()
@@ -58,7 +58,7 @@ def read_lines(data: bytes) -> list[Body]:
             continue
         try:
             json.check_size(line)
-            reader.take([*json.documents(line, constants=True)])
+            reader.take([*json.documents(line, constants=True, unique=True)])
         except UndecodableError as error:
             reader.aside.add(Reject("undecodable_item", str(error), line))
     if reader.aside.mark() != (0, 0) and not reader.requests:
@@ -68,7 +68,7 @@ def read_lines(data: bytes) -> list[Body]:
 
 def bodies(documents: Iterable[Any]) -> list[Body]:
     """
-    Return what parsed documents (``encodings.json``) hold: at most one body each of metrics, of logs, and of rejects.
+    Return what documents hold that ``encodings.json`` read with ``unique``: at most one body each of metrics, logs and rejects.
 
     The same documents give the same bytes.
     """

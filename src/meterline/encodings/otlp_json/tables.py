@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from meterline.encodings.json import Ambiguous
 from meterline.encodings.otlp_json import scalars, values
 from meterline.encodings.otlp_json.aside import Aside, Step
 from meterline.encodings.otlp_json.wrong import WrongError, wrong_type
@@ -56,7 +57,7 @@ class Message:
         """
         Return the message of a JSON object; unknown keys and nulls are left out. Raises WrongError.
         """
-        if type(value) is not dict:
+        if type(value) is not dict and (type(value) is not Ambiguous or value.own):
             raise wrong_type(value, "an object")
         parts = {}
         fields = self._fields

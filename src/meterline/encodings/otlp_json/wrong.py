@@ -5,6 +5,8 @@ What is wrong with a value, told upwards until something small enough to be set 
 from decimal import Decimal
 from typing import Any, Final
 
+from meterline.encodings.json import Ambiguous
+
 _KINDS: Final = {
     dict: "an object",
     list: "an array",
@@ -36,6 +38,8 @@ class WrongError(Exception):
 
 def wrong_type(value: Any, wanted: str) -> WrongError:
     """
-    Return the error of a value of another JSON type.
+    Return the error of a value of another JSON type, or of an object that says a key twice: which value is meant is not known.
     """
+    if isinstance(value, Ambiguous):
+        return WrongError("an object says a key twice, with different values", "duplicate_key")
     return WrongError(f"{_KINDS[type(value)]} where {wanted} is expected")
