@@ -26,7 +26,8 @@ test: $(DEV)/.installed
 	$(DEV)/bin/python -m pytest -m "not slow and not peer"
 
 check: $(DEV)/.installed
-	$(NOX) lint types proto docs
+	$(NOX) lint types proto
+	$(DEV)/bin/python docs/generate.py --check  # what pages show has run already, in `make test`
 	$(DEV)/bin/python -m meterline.testing.peers
 	$(DEV)/bin/python -m pytest -m "slow or peer"
 
