@@ -361,4 +361,4 @@ def _settle(job: Job, value: object) -> None:
 
 def _message(outcome: Applied, rejected: int) -> str:
     reasons = ", ".join(f"{reason.code}: {count}" for reason, count in outcome.reasons.items())
-    return f"{rejected} of {outcome.points} points are in quarantine ({reasons or 'as answered before'})"
+    return f"{rejected} in quarantine ({reasons or 'as answered before'})"

@@ -72,4 +72,4 @@ def merged(answers: Sequence[Answer]) -> Answer:
 
 
 def _message(answers: Sequence[Answer]) -> str:
-    return next((answer.message for answer in answers if answer.message), "")
+    return "; ".join(dict.fromkeys(answer.message for answer in answers if answer.message))

@@ -40,6 +40,16 @@ def test_the_longest_delay_is_the_delay() -> None:
     assert merged([Answer(Status.RETRY)]).retry_after_secs is None
 
 
+def test_every_body_says_what_became_of_it() -> None:
+    """
+    Points and items that no point could be made of are bodies of their own: the sender is told of both, and nothing twice.
+    """
+    said = ["1 in quarantine (missing_customer: 1)", "", "2 in quarantine (duplicate_key: 2)"]
+    answers = [Answer(Status.STORED, 3, 1, said[0]), Answer(Status.STORED, 1), Answer(Status.STORED, 2, 2, said[2])]
+    assert merged(answers).message == f"{said[0]}; {said[2]}"
+    assert merged([answers[0], answers[0]]).message == said[0]
+
+
 def test_items_keep_their_order() -> None:
     """
     Results of several bodies are in the order of the bodies, whichever is answered first.
