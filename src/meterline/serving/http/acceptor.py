@@ -70,9 +70,7 @@ class Acceptor:
 
         def ended(task: asyncio.Task[None]) -> None:
             self._greetings.discard(task)
-            if (
-                task.cancelled() or task.exception() is not None
-            ):  # perhaps before its first step, perhaps after the greeting
+            if task.cancelled() or task.exception() is not None:  # before its first step, or after the greeting
                 connection.abort()  # or the loop would go on to look at the number of a closed socket
                 self._connections.lost(connection)
                 accepted.close()
