@@ -117,8 +117,7 @@ class CumulativeStream:
             return fate, value, start
         self._grow(start, epoch, set(range(epoch.last + 1, time + 1)))
         slow = epoch.value / 2 <= epoch.read <= value and epoch.read < epoch.value
-        other_behind = writer != epoch.writer and not epoch.value > epoch.read <= value
-        behind = value < epoch.value and (slow or other_behind)
+        behind = value < epoch.value and (slow or (writer != epoch.writer and value < epoch.read))
         epoch.read, epoch.writer = value, writer
         if behind:
             epoch.last = time

@@ -166,7 +166,7 @@ def _behind(epoch: Epoch, value: int, term: int) -> bool:
     """
     if value >= epoch.last_value:
         return False
-    if term != epoch.term and (epoch.mark == UNMARKED or value < epoch.mark):
+    if term != epoch.term and value < epoch.reading:
         return True
     return epoch.mark <= value and epoch.last_value <= 2 * epoch.mark
 
